@@ -1,0 +1,32 @@
+"""Progress events of a long-running module.
+
+A module cannot write to the terminal. It appends one JSON object per line to the file that the action
+plugin `live` named in `_progress_file`; the plugin shows each line while the module still runs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Writes events `{"t": <epoch seconds>, "text": <one line>}`; writes nothing without a path."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file: TextIO | None = open(path, "a", buffering=1, encoding="utf-8") if path else None  # noqa: SIM115
+
+    def say(self, text: str) -> None:
+        """Show one line on the operator's terminal."""
+        if self._file:
+            self._file.write(json.dumps({"t": time.time(), "text": text}) + "\n")
+
+
+def seconds(value: float) -> str:
+    """A duration for people: `4.2 s` below ten seconds, `41 s` below two minutes, else `2 min 05 s`."""
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{int(value) // 60} min {int(value) % 60:02d} s"
