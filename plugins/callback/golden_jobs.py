@@ -1,0 +1,118 @@
+"""What the terminal shows of a run: what changed, what failed and why in one sentence; everything with -v."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: golden_jobs
+type: stdout
+short_description: Changes and failures, one line each
+description:
+  - Shows each play, each change and each failure with its message; tasks that find all as it should be are silent.
+  - With C(-v) it shows what the callback P(ansible.builtin.default#callback) shows.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+"""
+
+import time
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as Default
+
+RETRY_LINE_EVERY_S = 10.0
+
+
+class CallbackModule(Default):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "golden_jobs"
+
+    def __init__(self):
+        super().__init__()
+        self._retry_shown = {}
+
+    @property
+    def _brief(self):
+        return self._display.verbosity == 0
+
+    def v2_playbook_on_play_start(self, play):
+        if not self._brief:
+            super().v2_playbook_on_play_start(play)
+            return
+        self._play = play
+        self._display.display(f"\n{play.get_name().strip()}", color=C.COLOR_HIGHLIGHT)
+
+    def v2_playbook_on_no_hosts_matched(self):
+        self._display.display("  no hosts here", color=C.COLOR_SKIP)
+
+    def v2_playbook_on_include(self, included_file):
+        if not self._brief:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_runner_on_ok(self, result):
+        if not self._brief:
+            super().v2_runner_on_ok(result)
+            return
+        self._handle_warnings_and_exception(result)
+        if result.result.get("changed") and "results" not in result.result:
+            self._line("changed", result, C.COLOR_CHANGED)
+
+    def v2_runner_item_on_ok(self, result):
+        if not self._brief:
+            super().v2_runner_item_on_ok(result)
+        elif result.result.get("changed"):
+            self._line("changed", result, C.COLOR_CHANGED, self._get_item_label(result.result))
+
+    def v2_runner_on_skipped(self, result):
+        if not self._brief:
+            super().v2_runner_on_skipped(result)
+
+    def v2_runner_item_on_skipped(self, result):
+        if not self._brief:
+            super().v2_runner_item_on_skipped(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        if not self._brief:
+            super().v2_runner_on_failed(result, ignore_errors)
+        elif not ignore_errors and "results" not in result.result:
+            self._failure("failed", result)
+
+    def v2_runner_item_on_failed(self, result):
+        if not self._brief:
+            super().v2_runner_item_on_failed(result)
+        else:
+            self._failure("failed", result)
+
+    def v2_runner_on_unreachable(self, result):
+        if not self._brief:
+            super().v2_runner_on_unreachable(result)
+        else:
+            self._failure("unreachable", result)
+
+    def v2_runner_retry(self, result):
+        if not self._brief:
+            super().v2_runner_retry(result)
+            return
+        key, now = (result.task._uuid, result.host.get_name()), time.monotonic()
+        first = self._retry_shown.setdefault(key, [now, now])
+        if now - first[1] >= RETRY_LINE_EVERY_S:
+            first[1] = now
+            self._line("waiting", result, C.COLOR_DEBUG, f"{now - first[0]:.0f} s")
+
+    def v2_on_file_diff(self, result):
+        self._last_task_banner = result.task._uuid if self._brief else self._last_task_banner
+        super().v2_on_file_diff(result)
+
+    def _line(self, word, result, color, note=None):
+        text = f"  {word:8} {self.host_label(result)}: {result.task.get_name().strip()}"
+        self._display.display(text + (f" ({note})" if note else ""), color=color)
+
+    def _failure(self, word, result):
+        """The task and its message, with nothing around it."""
+        answer = result.result
+        message = answer.get("msg") or answer.get("stderr") or answer.get("stdout") or self._dump_results(answer)
+        if str(message).startswith(("non-zero return code", "Non-zero return code")) and answer.get("stderr"):
+            message = answer["stderr"]
+        self._line(word, result, C.COLOR_ERROR)
+        for line in str(message).strip().splitlines():
+            self._display.display(f"           {line}", color=C.COLOR_ERROR)

@@ -1,0 +1,89 @@
+"""Prints this machine's mirrors, proxy and CA as JSON, as its own tools use them.
+
+Keys, each absent where the machine has nothing of the kind: ca_file (path), http_proxy, https_proxy, no_proxy,
+pip_index_url, npm_registry (URLs), apt_conf (apt.conf text), debian_mirror (URL), debian_suite (code name).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+
+def output(*argv: str) -> str:
+    """Standard output of a command; empty where it is missing or fails."""
+    if not shutil.which(argv[0]):
+        return ""
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def environment(*names: str) -> str | None:
+    """The first of these variables that is set, in upper or lower case."""
+    for name in names:
+        for spelling in (name, name.upper(), name.lower()):
+            if os.environ.get(spelling):
+                return os.environ[spelling]
+    return None
+
+
+def ca_file() -> str | None:
+    """The bundle that the host's own tools trust; a corporate proxy's CA is in it."""
+    named = environment("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((path for path in (named, *SYSTEM_BUNDLES) if path and os.path.isfile(path)), None)
+
+
+def pip_index_url() -> str | None:
+    """The index that pip uses, unless it is pip's own default."""
+    configured = environment("PIP_INDEX_URL") or output(sys.executable, "-m", "pip", "config", "get", "global.index-url")
+    return configured if configured and configured.startswith(("http://", "https://")) else None
+
+
+def npm_registry() -> str | None:
+    """The registry that npm uses, where npm is installed."""
+    configured = output("npm", "config", "get", "registry")
+    return configured if configured.startswith(("http://", "https://")) else None
+
+
+def apt_conf() -> str | None:
+    """Proxy and certificate settings of apt."""
+    wanted = ("::Proxy ", "::Verify-Peer ", "::Verify-Host ")
+    lines = [line for line in output("apt-config", "dump", "Acquire").splitlines() if any(word in line for word in wanted)]
+    return "\n".join(lines) + "\n" if lines else None
+
+
+def debian_mirror() -> tuple[str, str] | None:
+    """Mirror and suite from which this machine installs its main packages."""
+    wanted = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
+    with open("/etc/os-release", encoding="utf-8") as handle:
+        release = dict(line.strip().split("=", 1) for line in handle if "=" in line)
+    codename = release.get("VERSION_CODENAME", "").strip('"')
+    for line in output("apt-get", "indextargets", "--format", wanted, "Created-By: Packages").splitlines():
+        uri, suite, component = line.split("|")
+        if suite == codename and component == "main":
+            return uri, suite
+    return None
+
+
+def main() -> None:
+    mirror = debian_mirror()
+    site = {
+        "ca_file": ca_file(),
+        "http_proxy": environment("http_proxy"),
+        "https_proxy": environment("https_proxy"),
+        "no_proxy": environment("no_proxy"),
+        "pip_index_url": pip_index_url(),
+        "npm_registry": npm_registry(),
+        "apt_conf": apt_conf(),
+        "debian_mirror": mirror[0] if mirror else None,
+        "debian_suite": mirror[1] if mirror else None,
+    }
+    print(json.dumps({name: value for name, value in site.items() if value}, indent=2, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
