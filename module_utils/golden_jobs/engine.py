@@ -122,7 +122,7 @@ class Engine:
             return None
         except (docker.errors.APIError, requests.exceptions.RequestException) as error:
             text = _short(error)
-            if refused := login_refused(text, host, self._login):
+            if refused := login_refused(text, host, self.auth(reference)):
                 raise GoldenJobsError(refused) from error
             if "name unknown" in text or "manifest unknown" in text:
                 return None

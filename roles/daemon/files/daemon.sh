@@ -11,8 +11,8 @@ pidfile=$dir/$name.pid
 logfile=$dir/$name.log
 stop_timeout_s=30
 
-started_at() { # PID -> clock ticks since boot; the name in field 2 may hold blanks
-  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+started_at() { # PID -> clock ticks since boot, nothing for a zombie; the name in field 2 may hold blanks
+  sed -n 's/.*) \([^ZX] .*\)/\1/p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
 }
 
 running() { # sets pid
