@@ -49,9 +49,9 @@ def ansible_environment(project: Path = ROOT) -> dict[str, str]:
 
 def run_module(module: str, /, *flags: str, **options: Any) -> dict[str, Any]:
     """Run one of our modules as Ansible does it, on this machine; its result, also of a failure."""
+    interpreter = ("-e", f"ansible_python_interpreter={sys.executable}")
     done = subprocess.run(
-        ["ansible", "localhost", "-o", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags]
-        + ["-m", module, "-a", json.dumps(options)],
+        ["ansible", "localhost", "-o", "-i", "localhost,", "-c", "local", *interpreter, *flags, "-m", module, "-a", json.dumps(options)],
         cwd=ROOT,
         env={**ansible_environment(), "ANSIBLE_INVENTORY_ENABLED": "host_list"},
         capture_output=True,
@@ -95,7 +95,9 @@ class Registry:
             "log": {"level": "error"},
         }
         (self.folder / "config.yml").write_text(json.dumps(config))
-        self.process = subprocess.Popen(["docker-registry", "serve", str(self.folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(self.folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_for(lambda: self.get("").status_code == 200)
 
     def stop(self) -> None:
@@ -131,7 +133,9 @@ def install(*packages: str) -> None:
     """Debian packages that tests need, if their programs are missing."""
     subprocess.run(["apt-get", "update", "-qq"], check=False)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def test_a_failing_step_is_named_with_line_output_and_log(course: dict[str, Any]
 
 def test_a_secret_is_mounted_and_leaves_no_trace(course: dict[str, Any], engine: Any):
     dockerfile = Path(course["context"]) / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text() + "RUN --mount=type=secret,id=token test -n \"$(cat /run/secrets/token)\"\n")
+    dockerfile.write_text(dockerfile.read_text() + 'RUN --mount=type=secret,id=token test -n "$(cat /run/secrets/token)"\n')
     built = build(course, secrets=[{"id": "token", "content": "s3cr3t-value"}])
     assert built["changed"]
     assert "s3cr3t-value" not in str(built)

@@ -77,7 +77,7 @@ def cli(folder: Path, version: str, buildx: bool) -> str:
     folder.mkdir()
     path = folder / "docker"
     plugin = "echo github.com/docker/buildx v0.20.0" if buildx else "echo 'unknown command' >&2; exit 1"
-    path.write_text(f'#!/bin/sh\ncase $1 in version) echo {version} ;; buildx) {plugin} ;; esac\n')
+    path.write_text(f"#!/bin/sh\ncase $1 in version) echo {version} ;; buildx) {plugin} ;; esac\n")
     path.chmod(0o755)
     return str(path)
 

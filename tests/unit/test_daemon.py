@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "daemon" / "files" / "d
 
 
 def daemon(action: str, folder: Path, *command: str) -> str:
-    return subprocess.run([str(SCRIPT), action, str(folder), "program", *command], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [str(SCRIPT), action, str(folder), "program", *command], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def pid_of(folder: Path) -> int:
