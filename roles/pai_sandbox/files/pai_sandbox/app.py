@@ -1,0 +1,172 @@
+"""The web application: Express's habits around the routes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from . import routes_accounts, routes_cluster, routes_jobs
+from .bodies import parse_body
+from .context import Server, TooManyRequests
+from .engine import Engine
+from .errors import PaiError, error_answer, no_api
+from .limits import RateLimiter, Verdict
+from .runner import Runner
+from .settings import Settings
+from .store import Store
+from .tokens import Tokens
+from .users import Users
+
+log = logging.getLogger("pai_sandbox")
+
+_PREFIX = "/rest-server"
+_CORS_HEADERS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
+    "vary": "Access-Control-Request-Headers",
+}
+
+
+def _spelling(template: str) -> re.Pattern[str]:
+    """A pattern for a route's path, with a group for each of its variables."""
+    parts = re.split(r"\{\w+\}", template)
+    return re.compile("([^/]+)".join(f"(?:{re.escape(part)})" for part in parts), re.IGNORECASE)
+
+
+_ROUTERS = (routes_cluster.router, routes_accounts.router, routes_jobs.router)
+_TEMPLATES = [route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+_SPELLINGS = [(_spelling(template), re.sub(r"\{\w+\}", "{}", template)) for template in dict.fromkeys(_TEMPLATES)]
+
+
+def _plain_path(path: str) -> str:
+    """A path without the proxy's prefix and a trailing slash, its fixed parts spelt as the routes spell them.
+
+    Express looks at neither the slash nor at upper and lower case in the fixed parts of a path.
+    """
+    if path == _PREFIX or path.startswith(f"{_PREFIX}/"):
+        path = path[len(_PREFIX) :]
+    path = path.rstrip("/") or "/"
+    for pattern, template in _SPELLINGS:
+        found = pattern.fullmatch(path)
+        if found:
+            return template.format(*found.groups())
+    return path
+
+
+def _original_url(request: Request) -> str:
+    """Path and query as the client wrote them; the proxy takes its prefix off before the server sees it."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    path = raw.decode("latin-1").partition("?")[0]
+    if path == _PREFIX or path.startswith(f"{_PREFIX}/"):
+        path = path[len(_PREFIX) :] or "/"
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _too_many(verdict: Verdict) -> Response:
+    headers = {**verdict.headers(), "content-type": "text/html; charset=utf-8"}
+    return Response("Too many requests, please try again later.", status_code=429, headers=headers)
+
+
+def _log_request(request: Request, status: int) -> None:
+    if request.method == "GET" and status < 400:
+        return
+    # A token may stand in the path.
+    path = re.sub(r"(/tokens?/)[^/]{20,}", r"\1<token>", request.scope["path"])
+    log.info("%s %s -> %d", request.method, path, status)
+
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+async def _like_express(request: Request, call_next: Next) -> Response:
+    """Preflight, body, rate limit and path rules, in the order in which the real server applies them."""
+    request.state.original_url = _original_url(request)
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=_CORS_HEADERS)
+    try:
+        request.state.body = parse_body(await request.body(), request.headers.get("content-type", ""))
+    except PaiError as error:
+        _log_request(request, error.status)
+        return error_answer(error)
+    server: Server = request.app.state.server
+    request.state.rate = server.all_limit.hit(request.client.host if request.client else "")
+    if request.state.rate and request.state.rate.exceeded:
+        return _too_many(request.state.rate)
+    request.scope["path"] = _plain_path(request.scope["path"])
+    if request.method == "HEAD":
+        request.scope["method"] = "GET"
+    response = await call_next(request)
+    rate: Verdict | None = request.state.rate
+    if rate:
+        response.headers.update(rate.headers())
+    response.headers["access-control-allow-origin"] = "*"
+    _log_request(request, response.status_code)
+    return response
+
+
+async def _on_pai_error(request: Request, error: Exception) -> Response:
+    return error_answer(cast(PaiError, error))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    return error_answer(no_api(request.state.original_url))
+
+
+async def _on_too_many(request: Request, error: Exception) -> Response:
+    return _too_many(cast(TooManyRequests, error).verdict)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    log.exception("%s %s failed", request.method, request.scope["path"])
+    return error_answer(PaiError(500, None, str(error)))
+
+
+def build_server(settings: Settings) -> Server:
+    """The parts of a sandbox, with its memory open. Raises ``ValueError`` for a bad users file."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.state_dir / "pai.sqlite")
+    users = Users(settings.users_file, store)
+    engine = Engine(settings.name, settings.state_dir) if settings.containers else None
+    return Server(
+        settings=settings,
+        store=store,
+        users=users,
+        tokens=Tokens(store, users),
+        runner=Runner(settings, store, engine),
+        all_limit=RateLimiter(settings.requests_per_minute, 60),
+        list_limit=RateLimiter(settings.lists_per_minute, 60),
+        submit_limit=RateLimiter(settings.submits_per_hour, 3600),
+    )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of a sandbox; its cluster runs while the application does."""
+    server = build_server(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server.runner.start()
+        log.info("sandbox %s is up, state in %s", settings.name, settings.state_dir)
+        yield
+        server.runner.stop()
+        server.store.close()
+        log.info("sandbox %s is down; its containers go on", settings.name)
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.server = server
+    app.middleware("http")(_like_express)
+    app.add_exception_handler(PaiError, _on_pai_error)
+    app.add_exception_handler(TooManyRequests, _on_too_many)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+    for router in _ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,92 @@
+"""What the routes share: the parts of the server, and who sent a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from .errors import PaiError, no_job
+from .limits import RateLimiter, Verdict
+from .runner import Runner
+from .settings import Settings
+from .store import Row, Store
+from .tokens import Caller, Tokens, refuse_application
+from .users import Users
+
+
+class TooManyRequests(Exception):
+    """A rate limit is used up."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__("Too many requests, please try again later.")
+        self.verdict = verdict
+
+
+@dataclass
+class Server:
+    """The parts of one sandbox."""
+
+    settings: Settings
+    store: Store
+    users: Users
+    tokens: Tokens
+    runner: Runner
+    all_limit: RateLimiter
+    list_limit: RateLimiter
+    submit_limit: RateLimiter
+
+
+def server_of(request: Request) -> Server:
+    """The server that answers a request."""
+    found: Server = request.app.state.server
+    return found
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent a request; 401 for nobody."""
+    return server_of(request).tokens.caller(request.headers.get("authorization"))
+
+
+def person_of(request: Request) -> Caller:
+    """Who sent a request; 403 for an application token."""
+    caller = caller_of(request)
+    refuse_application(caller)
+    return caller
+
+
+def body_of(request: Request) -> Any:
+    """The parsed body of a request."""
+    return request.state.body
+
+
+def count(request: Request, limiter: RateLimiter, caller: Caller) -> None:
+    """Count a request of a user against a limit and show that limit in the answer."""
+    verdict = limiter.hit(caller.username)
+    if verdict:
+        request.state.rate = verdict
+        if verdict.exceeded:
+            raise TooManyRequests(verdict)
+
+
+def job_of(server: Server, frame: str) -> Row:
+    """A stored job; 404 when there is none."""
+    job = server.store.job(frame)
+    if job is None:
+        raise no_job(frame)
+    return job
+
+
+def first_query(request: Request, name: str) -> str | None:
+    """A query value that may stand once only; the server's code trips over a repeated one."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise PaiError(500, None, f"req.query.{name}.split is not a function")
+    return values[0] if values else None
+
+
+CurrentServer = Annotated[Server, Depends(server_of)]
+CurrentCaller = Annotated[Caller, Depends(caller_of)]
+CurrentPerson = Annotated[Caller, Depends(person_of)]
+Body = Annotated[Any, Depends(body_of)]
