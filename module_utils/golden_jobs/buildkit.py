@@ -143,8 +143,9 @@ class PlainProgress:
 
 
 def _shortened(text: str, width: int = 100) -> str:
+    """A step for people: without mounts, without the line that every macro begins with, without a stage that has no name."""
     text = " ".join(re.sub(r"--mount=\S+ ", "", text).split())
-    text = text.replace(". /run/secrets/site_env && ", "")
+    text = text.replace(". /run/secrets/site_env && ", "").replace("[stage-0 ", "[")
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

@@ -104,7 +104,8 @@ class CallbackModule(Default):
         super().v2_on_file_diff(result)
 
     def _line(self, word, result, color, note=None):
-        text = f"  {word:8} {self.host_label(result)}: {result.task.get_name().strip()}"
+        task = result.task.get_name().strip().rpartition(" : ")[2]  # without the role: the name says it
+        text = f"  {word:8} {self.host_label(result)}: {task}"
         self._display.display(text + (f" ({note})" if note else ""), color=color)
 
     def _failure(self, word, result):
