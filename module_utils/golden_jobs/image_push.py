@@ -28,7 +28,7 @@ SPEC: dict[str, Any] = {
 
 #: Pause before the next attempt, in seconds; doubled each time.
 FIRST_PAUSE_S = 1.0
-_PROGRESS_EVERY_S = 2.0
+_PROGRESS_EVERY_S = 5.0
 #: What an engine says when another attempt may help (connection errors, 429, 5xx).
 _PASSING = re.compile(
     r"connection refused|connection reset|EOF|timeout|timed out|broken pipe|no such host|temporar|toomanyrequests|too many requests"

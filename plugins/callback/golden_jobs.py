@@ -30,6 +30,7 @@ class CallbackModule(Default):
     def __init__(self):
         super().__init__()
         self._retry_shown = {}
+        self._plays_shown = set()
 
     @property
     def _brief(self):
@@ -40,7 +41,11 @@ class CallbackModule(Default):
             super().v2_playbook_on_play_start(play)
             return
         self._play = play
-        self._display.display(f"\n{play.get_name().strip()}", color=C.COLOR_HIGHLIGHT)
+        name = play.get_name().strip()
+        # A play that several imported playbooks begin with is said once; a play that comes in waves each time.
+        if name not in self._plays_shown or play.serial:
+            self._display.display(f"\n{name}", color=C.COLOR_HIGHLIGHT)
+        self._plays_shown.add(name)
 
     def v2_playbook_on_no_hosts_matched(self):
         self._display.display("  no hosts here", color=C.COLOR_SKIP)

@@ -68,9 +68,9 @@ def secrets(template, root, image=None, virtual_cluster=None, registry=None, ove
     return wrap_var(job.get("secrets") or {})
 
 
-def smoke(text, source, overrides=None, http_port=8888):
+def smoke(template, root, overrides=None, http_port=8888):
     """How a cluster starts the image of this job, for `image_test`: `{command, env, memory_mb}` of the first task role."""
-    job, _ = _effective(text, source, None, None, None, overrides)
+    job, _ = _effective(template, root, None, None, None, overrides)
     role = next(iter(job["taskRoles"]))
     return wrap_var(
         {
