@@ -48,7 +48,9 @@ def brand_server() -> list[Path]:
     for image, places in PLACES.items():
         for place in places:
             if not (stock / place).is_file():
-                sys.exit(f"branding: {stock / place} does not exist, so {image} has nothing to replace: correct PLACES in branding/install.py")
+                sys.exit(
+                    f"branding: {stock / place} does not exist, so {image} has nothing to replace: correct PLACES in branding/install.py"
+                )
             put(BRANDING / image, TARGET / place)
             placed.append(TARGET / place)
     # The logo in the top left corner is an SVG inside the scripts; this is the one folder of custom.css that

@@ -86,11 +86,12 @@ def current_job(course: str, jobs: Iterable[dict[str, Any]], user: str | None = 
 def plan(course: str, jobs: Iterable[dict[str, Any]], revision: str, user: str | None = None) -> dict[str, Any]:
     """What brings the course to `revision` on a cluster with these jobs (items of a job listing, any state).
 
-    Returns `{action, course, revision, name, candidate, promoted, live, retire, demote, tags, reason}`:
+    Returns `{action, course, revision, name, url, candidate, promoted, live, retire, demote, tags, reason}`:
 
     - `action`: `none` (the wanted job is current, runs, and is alone), `submit` (a job `name` has to be made) or
       `resume` (the job `name` exists and an earlier run did not bring it to its end);
     - `name`: the Golden Job that shall be current afterwards; `candidate`: the same while it has yet to get there, else null;
+    - `url`: where `name` answers now, null while it does not run (needs jobs listed with detail);
     - `promoted`: the candidate is current already. It then never is to be stopped: nothing else may be left;
     - `live`: name of the job that is current now, if it is another one: the one that stays when the candidate fails;
     - `retire`: names of the other active Golden Jobs, to be stopped at the end, the live one last;
@@ -116,6 +117,7 @@ def plan(course: str, jobs: Iterable[dict[str, Any]], revision: str, user: str |
         "course": course,
         "revision": revision,
         "name": name,
+        "url": task_url(chosen.get("tasks") or []) if chosen else None,
         "promoted": promoted,
         "live": live["name"] if live else None,
         "retire": [job["name"] for job in sorted(others, key=lambda job: job is live)],

@@ -71,6 +71,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
         return result
     result["changed"] = True
     result["reason"] = f"no image of this context: {reference} is neither in the registry nor in this engine"
+    result["diff"] = {"before": "", "after": f"{reference}\n"}
     if module.check_mode:
         return result
     return {**result, **_build(params, engine, recipe, dockerfile_path, reference, digest, progress)}

@@ -110,6 +110,8 @@ class CallbackModule(Default):
 
     def _line(self, word, result, color, note=None):
         task = result.task.get_name().strip().rpartition(" : ")[2]  # without the role: the name says it
+        if word == "changed" and result.task.check_mode:
+            word = "would"
         text = f"  {word:8} {self.host_label(result)}: {task}"
         self._display.display(text + (f" ({note})" if note else ""), color=color)
 

@@ -89,12 +89,22 @@ def plan(jobs, course, revision, user=None):
         raise AnsibleFilterError(str(error)) from error
 
 
-def plan_line(planned):
-    """One line for people: what will be submitted and stopped."""
-    planned = _plain(planned)
-    stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] else ""
-    untags = f"; then untag {', '.join(planned['demote'])}" if planned["demote"] else ""
-    return planned["reason"] + stops + untags
+def plan_lines(plans, cluster):
+    """For people, one line per course of `golden_job_plans`: where it answers, or what will be submitted and stopped."""
+    lines = []
+    for course, planned in _plain(plans).items():
+        if planned["action"] == "none":
+            lines.append(_live_line(course, cluster, planned))
+            continue
+        stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] else ""
+        untags = f"; then untag {', '.join(planned['demote'])}" if planned["demote"] else ""
+        lines.append(f"  {course} on {cluster}: {planned['reason']}{stops}{untags}")
+    return lines
+
+
+def outdated(plans):
+    """Whether any course of `golden_job_plans` has something to do."""
+    return any(planned["action"] != "none" for planned in _plain(plans).values())
 
 
 def reason(result):
@@ -133,10 +143,13 @@ def failure(planned, cluster, why, undone):
     return f"{planned['name']} does not take over on {cluster} ({why}){'; ' if left else ''}{', and '.join(left)}."
 
 
-def live_line(item, cluster):
-    """One line for people from an item of `golden_job_live`: where the course answers on this cluster."""
-    live = _plain(item["value"])
-    return f"  {item['key']} on {cluster}: {live['url'] or 'no address'}  ({live['name']})"
+def live_lines(live, cluster):
+    """For people, one line per course of `golden_job_live`: where it answers on this cluster."""
+    return [_live_line(course, cluster, job) for course, job in _plain(live).items()]
+
+
+def _live_line(course, cluster, job):
+    return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
 
 
 def status_table(hosts, hostvars, courses):
@@ -167,10 +180,11 @@ class FilterModule:
             "golden_job_secrets": secrets,
             "golden_job_smoke": smoke,
             "golden_job_plan": plan,
-            "golden_job_plan_line": plan_line,
+            "golden_job_plan_lines": plan_lines,
+            "golden_job_outdated": outdated,
             "golden_job_reason": reason,
             "golden_job_failure": failure,
-            "golden_job_line": live_line,
+            "golden_job_live_lines": live_lines,
             "golden_job_status_table": status_table,
             "golden_job_url": url,
         }

@@ -242,9 +242,13 @@ def test_a_new_job_is_found_at_once_and_waits_without_tasks(open_api: Open) -> N
 
 def test_a_job_comes_to_run_on_hashed_ports(api: Api) -> None:
     api.submit(job("run", instances=2))
-    found = api.wait("alice~run", "RUNNING")
-    tasks = found["taskRoles"]["main"]["taskStatuses"]
-    assert [task["taskState"] for task in tasks] == ["RUNNING", "RUNNING"]
+    tasks = api.wait("alice~run", "RUNNING")["taskRoles"]["main"]["taskStatuses"]
+    # A job is RUNNING as soon as one of its tasks is.
+    deadline = time.monotonic() + 10
+    while [task["taskState"] for task in tasks] != ["RUNNING", "RUNNING"]:
+        assert time.monotonic() < deadline, tasks
+        time.sleep(0.005)
+        tasks = api.detail("alice~run")["taskRoles"]["main"]["taskStatuses"]
     assert {task["containerIp"] for task in tasks} == {"127.0.0.1"}
     assert set(tasks[0]["containerPorts"]) == {"jupyter", "ssh", "http"}
     assert all(15000 <= int(port) < 40000 for task in tasks for port in task["containerPorts"].values())

@@ -63,7 +63,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class Exit:
-    """What is left of a container that ended."""
+    """What is left of a container that ended; ``log_tail`` is up to 16 KiB of its output."""
 
     code: int
     out_of_memory: bool
@@ -208,14 +208,13 @@ class Engine:
         """How a container ended, or None when it no longer exists."""
         try:
             state = self._client.api.inspect_container(container_id)["State"]
-            return Exit(int(state["ExitCode"]), bool(state["OOMKilled"]), self.log_tail(container_id))
+            return Exit(int(state["ExitCode"]), bool(state["OOMKilled"]), self._log_tail(container_id))
         except NotFound:
             return None
         except DockerException as error:
             raise EngineError(_text(error)) from error
 
-    def log_tail(self, container_id: str) -> str:
-        """The last 16 KiB of a container's output; empty when there is none to be had."""
+    def _log_tail(self, container_id: str) -> str:
         try:
             raw: bytes = self._client.api.logs(container_id, tail=1000)
         except DockerException:

@@ -76,9 +76,7 @@ def _recognised(code: int, log: str) -> int:
     """The code that the runtime gives for a program's exit code and log, by the patterns of the exit spec."""
     for entry in _specs().values():
         for pattern in entry.get("pattern", {}).get("runtimeContainerPatterns", []):
-            if "platformLogRegex" in pattern or pattern.get("exitCode", code) != code:
-                continue
-            if "userLogRegex" not in pattern or re.search(pattern["userLogRegex"], log):
+            if pattern.get("exitCode", code) == code and re.search(pattern.get("userLogRegex", ""), log):
                 return int(entry["code"])
     return UNKNOWN_FAILURE
 

@@ -73,11 +73,6 @@ def whole_number(least: int, most: int) -> Callable[[str, Any], str | None]:
     return problem
 
 
-def anything(name: str, value: Any) -> str | None:
-    """A check that lets every value through."""
-    return None
-
-
 def kind(python_type: type, word: str) -> Callable[[str, Any], str | None]:
     """A check for a JSON type, for example ``kind(dict, "an object")``."""
 

@@ -95,5 +95,9 @@ def mask_secrets(text: str) -> str:
     It sees only an unquoted ``secrets:`` at column 0 and swallows everything up to the next line that begins with a
     word character (``rs/utils/protocolSecret.js``).
     """
-    pattern = re.compile(r"(^secrets:)[\s\S]*?(^\w)", re.MULTILINE | re.ASCII)
-    return pattern.sub(r'\1 "******"\n\2', text + "\nZ", count=1)[:-2]
+    found = re.search(r"^secrets:", text, re.MULTILINE)
+    if not found:
+        return text
+    masked = f'{text[: found.end()]} "******"'
+    following = re.compile(r"^\w", re.MULTILINE | re.ASCII).search(text, found.end())
+    return f"{masked}\n{text[following.start() :]}" if following else masked

@@ -44,9 +44,7 @@ class JobSpec:
     max_retries: int
     roles: list[Role]
     secrets: dict[str, Any] | None
-    gang: bool
     storages: list[str]
-    priority: str | None
     instances_given: bool = True
     total_gpus: int = 0
     total_tasks: int = 0
@@ -68,11 +66,11 @@ def role_name(spelling: str) -> str:
     return re.sub(r"[^a-z0-9]", "", spelling.lower())
 
 
-def _by_name(items: list[dict[str, Any]], message: str) -> dict[str, dict[str, Any]]:
+def _deployments(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for item in items:
+    for item in document.get("deployments", []):
         if item["name"] in found:
-            raise invalid_protocol(message.format(**item))
+            raise invalid_protocol(f"Duplicate deployments {item['name']}.")
         found[item["name"]] = item
     return found
 
@@ -171,7 +169,7 @@ def read_job(body: Any) -> JobSpec:
     if faults:
         raise invalid_protocol(json.dumps(faults, separators=(",", ":"), default=str, ensure_ascii=False))
     kinds = _prerequisites(document)
-    deployments = _by_name(document.get("deployments", []), "Duplicate deployments {name}.")
+    deployments = _deployments(document)
     _check_references(document, kinds, deployments)
     secrets = document.get("secrets")
     auths = {name: _auth(image, secrets) for name, image in kinds["dockerimage"].items()}
@@ -185,17 +183,13 @@ def read_job(body: Any) -> JobSpec:
         )
         for spelling in document["taskRoles"]
     ]
-    extras = document.get("extras", {})
     return JobSpec(
         name=document["name"],
         virtual_cluster=document.get("defaults", {}).get("virtualCluster") or "default",
         max_retries=int(document.get("jobRetryCount", 0)),
         roles=roles,
         secrets=secrets,
-        gang=extras.get("gangAllocation") is not False,
-        storages=_storages(extras),
-        # Priority classes belong to the hived scheduler, which the sandbox does not have.
-        priority=None,
+        storages=_storages(document.get("extras", {})),
         instances_given=all("instances" in role for role in document["taskRoles"].values()),
         total_gpus=sum(role.gpu * role.instances for role in roles),
         total_tasks=sum(role.instances for role in roles),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Any
@@ -50,6 +49,10 @@ def _used(server: Server, cluster: str) -> dict[str, int]:
     return used
 
 
+def _js_number(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
+
+
 def _virtual_clusters(server: Server) -> dict[str, Any]:
     names = server.users.virtual_clusters()
     gpus = server.settings.gpus
@@ -58,10 +61,10 @@ def _virtual_clusters(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names:
         used = _used(server, name)
-        capacity = 100 / len(names) if gpus else 0
+        capacity = _js_number(100 / len(names)) if gpus else 0
         found[name] = {
             "capacity": capacity,
-            "usedCapacity": used["gpu"] / gpus * 100 if gpus else 0,
+            "usedCapacity": _js_number(used["gpu"] / gpus * 100) if gpus else 0,
             "dedicated": False,
             "resourcesUsed": _with_old_names(used),
             "resourcesGuaranteed": _with_old_names(total),
@@ -69,12 +72,7 @@ def _virtual_clusters(server: Server) -> dict[str, Any]:
         }
         if gpus:
             found[name]["maxCapacity"] = capacity
-    return json.loads(json.dumps(found, default=float), parse_float=_whole_if_whole)
-
-
-def _whole_if_whole(text: str) -> float | int:
-    number = float(text)
-    return int(number) if number.is_integer() else number
+    return found
 
 
 @router.get("/api/v2/virtual-clusters")

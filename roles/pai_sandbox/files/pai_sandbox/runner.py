@@ -42,12 +42,7 @@ log = logging.getLogger("pai_sandbox")
 _PORT_TRIES = 5
 _LONGEST_RETRY_WAIT_S = 30.0
 _PORT_CONFLICT = 253
-_SCRIPT_HEAD = """#!/bin/bash
-set -o errexit
-set -o nounset
-set -o pipefail
-
-"""
+_SCRIPT_HEAD = "#!/bin/bash\nset -euo pipefail\n\n"
 
 
 def now_ms() -> int:
@@ -269,7 +264,7 @@ class Runner:
             self._show(frame, RUNNING, launch_time=job["launch_time"] or now)
         log.info("job %s attempt %d: task %s[%d] is running", frame, attempt_id, task["role"], task["task_index"])
 
-    def _end_task(self, task: Row, ending: Ending, log_tail: str = "") -> None:
+    def _end_task(self, task: Row, ending: Ending) -> None:
         runtime = json.dumps(ending.runtime) if ending.runtime else None
         self._store.update_task(
             task["id"],
@@ -278,7 +273,6 @@ class Runner:
             exit_code=ending.code,
             diagnostics=ending.diagnostics,
             runtime=runtime,
-            log_tail=log_tail,
         )
         name = f"{task['frame']} attempt {task['attempt']}: task {task['role']}[{task['task_index']}]"
         log.info("job %s ended with exit code %d", name, ending.code)
@@ -311,7 +305,7 @@ class Runner:
             except PortTaken as error:
                 log.info("job %s: %s; try other ports", frame, error)
         for task in waiting:
-            self._end_task(task, init_ending(_PORT_CONFLICT, "Can not alloc request ports due to ports is occupied"))
+            self._end_task(task, init_ending(_PORT_CONFLICT, "a port of the task is in use on this host"))
 
     def _fetch(self, frame: str, spec: JobSpec, role: Role) -> Ending | None:
         """Get a role's image; the ending of its tasks when the runtime or the kubelet would give up."""
@@ -412,7 +406,7 @@ class Runner:
             elif word in ("exited", "dead"):
                 left = self._containers.exit_of(container_id)
                 if left:
-                    self._end_task(task, container_ending(left.code, left.out_of_memory, left.log_tail), left.log_tail)
+                    self._end_task(task, container_ending(left.code, left.out_of_memory, left.log_tail))
                     self._containers.remove(container_id)
 
     def _end_attempt(self, job: Row, attempt: Row, found: policy.Verdict) -> None:
@@ -453,12 +447,10 @@ class Runner:
 
     def _stop_tasks(self, tasks: list[Row]) -> None:
         for task in tasks:
-            tail = ""
             if task["container_id"]:
                 self._containers.stop(task["container_id"], self._settings.stop_timeout_s)
-                tail = self._containers.log_tail(task["container_id"])
                 self._containers.remove(task["container_id"])
-            self._end_task(task, Ending(ATTEMPT_COMPLETION, COMPLETION_TEXT), tail)
+            self._end_task(task, Ending(ATTEMPT_COMPLETION, COMPLETION_TEXT))
 
     def _close_attempt(self, job: Row, attempt: Row, spec: JobSpec) -> None:
         frame, code = job["frame"], attempt["exit_code"]

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS tasks (
   id INTEGER PRIMARY KEY, frame TEXT NOT NULL, attempt INTEGER NOT NULL, role TEXT NOT NULL, task_index INTEGER NOT NULL,
   task_uid TEXT NOT NULL, pod_uid TEXT, host_ip TEXT, node_name TEXT, port_counts TEXT NOT NULL, container_id TEXT,
   sub_state TEXT NOT NULL, start_time INTEGER NOT NULL, run_time INTEGER, completion_time INTEGER, exit_code INTEGER,
-  diagnostics TEXT, runtime TEXT, log_tail TEXT, UNIQUE (frame, attempt, role, task_index));
+  diagnostics TEXT, runtime TEXT, UNIQUE (frame, attempt, role, task_index));
 CREATE TABLE IF NOT EXISTS tags (
   id INTEGER PRIMARY KEY, frame TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (frame, name));
 CREATE TABLE IF NOT EXISTS events (
