@@ -47,12 +47,12 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, yamllint, ansible-lint
 unit: $(VENV)/.installed-dev ## tests that need no engine
 	pytest tests/unit -m "not engine"
 
-integration: $(VENV)/.installed-dev up ## tests on a real engine, a real registry and the PAI sandbox
+integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry and the PAI sandbox
 	pytest tests/unit tests/integration -m "engine"
 
 test: lint unit integration ## everything that a change has to pass
 
 test-all: test ## test, and the scenarios that take longer
 
-bench: $(VENV)/.installed-dev up ## print how long things take
+bench: demo ## print how long things take
 	python tests/bench/noop.py

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Registry, run_module
+from tests.support import Registry, run_module
 
 pytestmark = pytest.mark.engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -55,8 +56,9 @@ class JobSpec:
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
-        """The job that ``to_json`` wrote."""
-        fields = json.loads(text)
+        """The job that ``to_json`` wrote, also that of an older or newer server, which may know other fields."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        fields = {name: value for name, value in json.loads(text).items() if name in known}
         fields["roles"] = [Role(**role) for role in fields["roles"]]
         return cls(**fields)
 

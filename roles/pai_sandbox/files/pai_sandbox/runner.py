@@ -143,7 +143,13 @@ class Runner:
                     continue
             if words is None:
                 words = self._containers.own() if self._engine else {}
-            self._step(job, words)
+            try:
+                self._step(job, words)
+            except (EngineError, sqlite3.ProgrammingError):
+                raise
+            except Exception:  # one job must not keep the others from going on
+                log.exception("job %s could not be moved on", frame)
+                self._rest(frame, 2.0)
         return sleep_s
 
     def _in_background(self, frame: str, work: Callable[[], None]) -> None:

@@ -1,0 +1,131 @@
+"""What tests do with processes, ports, modules and a registry of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV_BIN = Path(sys.prefix) / "bin"
+
+
+def free_ports(count: int) -> int:
+    """First of `count` free loopback ports in a row."""
+    for first in range(20000 + os.getpid() % 8000, 60000, count):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                sockets.append(socket.socket())
+                sockets[-1].bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        else:
+            return first
+        finally:
+            for one in sockets:
+                one.close()
+    raise AssertionError("no free ports")
+
+
+def ansible_environment(project: Path = ROOT) -> dict[str, str]:
+    """Environment in which the project's own ansible.cfg decides and nothing of the developer's does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return {**kept, "PATH": f"{VENV_BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+
+def run_module(module: str, /, *flags: str, **options: Any) -> dict[str, Any]:
+    """Run one of our modules as Ansible does it, on this machine; its result, also of a failure."""
+    interpreter = ("-e", f"ansible_python_interpreter={sys.executable}")
+    done = subprocess.run(
+        ["ansible", "localhost", "-o", "-i", "localhost,", "-c", "local", *interpreter, *flags, "-m", module, "-a", json.dumps(options)],
+        cwd=ROOT,
+        env={**ansible_environment(), "ANSIBLE_INVENTORY_ENABLED": "host_list"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith("localhost |")), None)
+    assert line is not None, done.stdout + done.stderr
+    status, _, answer = line.partition(" => ")
+    result: dict[str, Any] = json.loads(answer)
+    return {**result, "failed": "FAILED" in status}
+
+
+@dataclass
+class Registry:
+    """Debian's docker-registry with a password, on loopback."""
+
+    folder: Path
+    port: int
+    username: str = "tester"
+    password: str = "a throw-away password"
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def login(self) -> dict[str, str]:
+        return {"registry_username": self.username, "registry_password": self.password}
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        htpasswd = subprocess.run(["htpasswd", "-inB", self.username], input=self.password, capture_output=True, text=True, check=True)
+        (self.folder / "htpasswd").write_text(htpasswd.stdout)
+        config = {
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": str(self.folder / "images")}, "delete": {"enabled": True}},
+            "http": {"addr": self.address},
+            "auth": {"htpasswd": {"realm": "test", "path": str(self.folder / "htpasswd")}},
+            "log": {"level": "error"},
+        }
+        (self.folder / "config.yml").write_text(json.dumps(config))
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(self.folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(lambda: self.get("").status_code == 200)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+
+    def get(self, path: str) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(f"http://{self.address}/v2/{path}", auth=(self.username, self.password), timeout=5)
+
+    def tags(self, repository: str) -> list[str]:
+        return sorted(self.get(f"{repository}/tags/list").json().get("tags") or [])
+
+
+def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
+    """Poll until the condition holds; refused connections count as not yet."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if condition():
+                return
+        except requests.ConnectionError:
+            pass
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+def install(*packages: str) -> None:
+    """Debian packages that tests need, if their programs are missing."""
+    subprocess.run(["apt-get", "update", "-qq"], check=False)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
