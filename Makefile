@@ -45,10 +45,10 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint
 
 unit: $(VENV)/.installed-dev ## tests that need no engine
-	pytest tests/unit -m "not engine"
+	pytest tests/unit
 
 integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry and the PAI sandbox
-	pytest tests/unit tests/integration -m "engine"
+	pytest tests/integration
 
 test: lint unit integration ## everything that a change has to pass
 

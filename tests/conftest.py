@@ -13,7 +13,7 @@ import docker.errors
 import pytest
 
 from tests.platform import Platform
-from tests.support import ROOT, Registry, free_ports, install
+from tests.support import ROOT, Registry, free_ports, install, static_busybox
 
 # ansible.cfg's `module_utils` does this for modules; tests import the same code.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
@@ -51,11 +51,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def tiny_image(engine: Any, registry: Registry) -> Iterator[str]:
     """An image with a shell and an httpd, of 2 MB: busybox. In the engine and in the test's registry."""
-    busybox = shutil.which("busybox")
-    if not busybox or b"dynamic" in subprocess.run(["file", busybox], capture_output=True, check=False).stdout:
-        install("busybox-static")
-        busybox = shutil.which("busybox")
-    assert busybox
+    busybox = static_busybox()
     root = registry.folder / "tiny"
     (root / "bin").mkdir(parents=True)
     shutil.copy(busybox, root / "bin" / "busybox")

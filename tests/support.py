@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -129,3 +130,14 @@ def install(*packages: str) -> None:
     subprocess.run(
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment, stdout=subprocess.DEVNULL
     )
+
+
+def static_busybox() -> str:
+    """Path of a busybox that runs in an empty root file system; installed if the machine has none."""
+    busybox = shutil.which("busybox")
+    # A dynamic program names its loader.
+    if not busybox or b"ld-linux" in Path(busybox).read_bytes():
+        install("busybox-static")
+        busybox = shutil.which("busybox")
+    assert busybox
+    return busybox

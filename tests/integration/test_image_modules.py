@@ -9,8 +9,6 @@ import pytest
 
 from tests.support import Registry, run_module
 
-pytestmark = pytest.mark.engine
-
 
 @pytest.fixture
 def course(tmp_path: Path, tiny_image: str, registry: Registry, request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -20,8 +20,6 @@ import requests
 
 from tests.platform import CLUSTERS, Platform, get
 
-pytestmark = pytest.mark.engine
-
 
 def recap(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, int]]:
     """Host -> counters of the play recap."""

@@ -1,7 +1,7 @@
 """Prints this machine's mirrors, proxy and CA as JSON, as its own tools use them.
 
 Keys, each absent where the machine has nothing of the kind: ca_file (path), http_proxy, https_proxy, no_proxy,
-pip_index_url, npm_registry (URLs), apt_conf (apt.conf text), debian_mirror (URL), debian_suite (code name).
+pip_index_url, npm_registry (URLs), apt_conf (apt.conf text), debian_mirror (URL), debian_suite (code name), debian_sources (lines of a sources.list).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 
+COMPONENTS = ("main", "universe")
 SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
@@ -56,21 +57,19 @@ def apt_conf() -> str | None:
     return "\n".join(lines) + "\n" if lines else None
 
 
-def debian_mirror() -> tuple[str, str] | None:
-    """Mirror and suite from which this machine installs its main packages."""
-    wanted = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
+def debian_sources() -> list[tuple[str, str, str]]:
+    """Address, suite and component of this machine's own distribution, security and updates among them."""
     with open("/etc/os-release", encoding="utf-8") as handle:
         release = dict(line.strip().split("=", 1) for line in handle if "=" in line)
     codename = release.get("VERSION_CODENAME", "").strip('"')
-    for line in output("apt-get", "indextargets", "--format", wanted, "Created-By: Packages").splitlines():
-        uri, suite, component = line.split("|")
-        if suite == codename and component == "main":
-            return uri, suite
-    return None
+    lines = output("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages").splitlines()
+    sources = [tuple(line.split()) for line in dict.fromkeys(lines)]
+    return [(uri, suite, component) for uri, suite, component in sources if suite.partition("-")[0] == codename and component in COMPONENTS]
 
 
 def main() -> None:
-    mirror = debian_mirror()
+    sources = debian_sources()
+    mirror = next((source for source in sources if "-" not in source[1] and source[2] == "main"), None)
     site = {
         "ca_file": ca_file(),
         "http_proxy": environment("http_proxy"),
@@ -81,6 +80,7 @@ def main() -> None:
         "apt_conf": apt_conf(),
         "debian_mirror": mirror[0] if mirror else None,
         "debian_suite": mirror[1] if mirror else None,
+        "debian_sources": [f"deb {' '.join(source)}" for source in sources],
     }
     print(json.dumps({name: value for name, value in site.items() if value}, indent=2, sort_keys=True))
 

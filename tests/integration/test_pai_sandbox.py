@@ -18,7 +18,6 @@ from typing import Any
 
 import docker
 import pytest
-from docker.errors import DockerException
 from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles" / "pai_sandbox" / "files"))
@@ -29,7 +28,7 @@ from pai_sandbox.app import create_app
 from pai_sandbox.ports import port_numbers
 from pai_sandbox.settings import Settings
 
-pytestmark = pytest.mark.engine
+from tests.support import static_busybox
 
 JOB = """protocolVersion: 2
 name: {name}
@@ -51,9 +50,8 @@ SERVE = """'mkdir -p /tmp/www; echo "$PAI_JOB_NAME <% $secrets.pw %>" > /tmp/www
 
 def image_content() -> bytes:
     """A root file system of this host's bash and busybox."""
-    bash, busybox = shutil.which("bash"), shutil.which("busybox")
-    if not bash or not busybox:
-        pytest.skip("needs bash and busybox on this host")
+    bash, busybox = shutil.which("bash"), static_busybox()
+    assert bash
     listing = subprocess.run(["ldd", bash], check=True, capture_output=True, text=True).stdout
     libraries = [word for word in listing.split() if word.startswith("/")]
     buffer = io.BytesIO()
@@ -73,11 +71,8 @@ def image_content() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def client() -> docker.DockerClient:
-    try:
-        return docker.from_env(timeout=30)
-    except DockerException as error:
-        pytest.skip(f"no engine answers: {error}")
+def client(engine: Any) -> docker.DockerClient:
+    return docker.from_env(timeout=30)
 
 
 @pytest.fixture(scope="module")
