@@ -31,6 +31,8 @@ HEARTBEAT_S = 10.0
 _LINE = re.compile(r"#(\d+) (.*)")
 _STEP = re.compile(r"\[(?:[\w.-]+ +)?\d+/\d+\] ")
 _ENDED = re.compile(r"(DONE|CACHED|ERROR|CANCELED)\b:? ?(.*)")
+#: `RUN : 'title'; command`: what dockerfiles/macros/site.j2 writes.
+_TITLE = re.compile(r"RUN : '([^']+)'; .*")
 _OUTPUT = re.compile(r"(\d+\.\d+) (.*)")
 
 
@@ -143,9 +145,9 @@ class PlainProgress:
 
 
 def _shortened(text: str, width: int = 100) -> str:
-    """A step for people: without mounts, without the line that every macro begins with, without a stage that has no name."""
-    text = " ".join(re.sub(r"--mount=\S+ ", "", text).split())
-    text = text.replace(". /run/secrets/site_env && ", "").replace("[stage-0 ", "[")
+    """A step for people: without mounts, by the title that the macros give it, without a stage that has no name."""
+    text = " ".join(re.sub(r"--mount=\S+ ", "", text).split()).replace("[stage-0 ", "[")
+    text = _TITLE.sub(r"RUN \1", text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
