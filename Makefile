@@ -55,4 +55,5 @@ test: lint unit integration ## everything that a change has to pass
 test-all: test ## test, and the scenarios that take longer
 
 bench: demo ## print how long things take
+	python tests/bench/cold_demo.py
 	python tests/bench/noop.py
