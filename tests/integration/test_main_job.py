@@ -206,6 +206,20 @@ def test_a_restarted_cluster_still_has_its_jobs(platform: Platform):
     assert get(f"{platform.url('pai-a')}/api").status_code == 200
 
 
+def test_a_course_that_fails_does_not_stop_the_others_and_fails_the_run(platform: Platform):
+    before = platform.current("pai-a")["name"]
+    commit(platform)
+    broken = platform.project / "dockerfiles" / "OOB1" / "Dockerfile.bartu.j2"
+    content = broken.read_text()
+    broken.write_text(content + "RUN {{ no_such_variable }}\n")
+    done = platform.rebuild(course="OOB1,OOB3")
+    broken.write_text(content)
+    assert done.returncode != 0
+    assert "no_such_variable" in done.stdout
+    assert platform.current("pai-a")["name"] != before
+    assert not platform.jobs("pai-a", "OOB1")
+
+
 def test_all_courses_reach_both_clusters(platform: Platform):
     done = platform.rebuild(course="all")
     assert done.returncode == 0, done.stdout[-3000:]
