@@ -14,6 +14,9 @@ extends_documentation_fragment:
   - result_format_callback
 """
 
+import contextlib
+import io
+import sys
 import time
 
 from ansible import constants as C
@@ -29,6 +32,10 @@ class CallbackModule(Default):
 
     def __init__(self):
         super().__init__()
+        # Ansible leaves flushing to Python, which waits for 8 kB when the output goes to a file or a pipe: a build that is
+        # watched through `tee` or a CI log would be silent until it ends.
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+            sys.stdout.reconfigure(line_buffering=True)
         self._retry_shown = {}
         self._plays_shown = set()
 

@@ -15,6 +15,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig
 
+from .engine_run import find_run
 from .environment import Place
 from .images import registry_host, split_tag
 from .settings import HOST
@@ -203,6 +204,13 @@ class Engine:
         except DockerException as error:
             raise EngineError(_text(error)) from error
         return {entry["Id"]: entry["State"] for entry in found}
+
+    def run(self, known: str | None) -> str | None:
+        """Which run of the engine this is, or None when it cannot be told; ``known`` is the run found last."""
+        try:
+            return find_run(known)
+        except OSError as error:
+            raise EngineError(f"nobody listens on the engine's socket: {error}") from error
 
     def exit_of(self, container_id: str) -> Exit | None:
         """How a container ended, or None when it no longer exists."""

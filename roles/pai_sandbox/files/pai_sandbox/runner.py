@@ -15,6 +15,7 @@ import yaml
 
 from . import policy
 from .engine import Cancelled, Engine, EngineError, PortTaken, Start
+from .engine_run import was_restarted
 from .environment import Place, task_environment
 from .exits import (
     ATTEMPT_COMPLETION,
@@ -42,6 +43,8 @@ log = logging.getLogger("pai_sandbox")
 _PORT_TRIES = 5
 _LONGEST_RETRY_WAIT_S = 30.0
 _PORT_CONFLICT = 253
+_ENDED = ("exited", "dead")
+_DELETED_TEXT = "Pod was deleted by others"
 _SCRIPT_HEAD = "#!/bin/bash\nset -euo pipefail\n\n"
 
 
@@ -118,14 +121,41 @@ class Runner:
 
     def _reconcile(self) -> None:
         """Remove own containers that no running task knows: leftovers of a server that died in the middle."""
+        words = self._look()
         known: dict[str, Row] = {task["container_id"]: task for task in self._store.open_tasks() if task["container_id"]}
-        for container_id, word in self._containers.own().items():
+        for container_id, word in words.items():
             task = known.get(container_id)
             if task is None or task["sub_state"] not in (RUNNING, DELETION_PENDING):
                 log.info("remove leftover container %s (%s)", container_id[:12], word)
                 self._containers.remove(container_id)
         running = sum(task["sub_state"] == RUNNING for task in known.values())
         log.info("found %d running task(s) of an earlier start", running)
+
+    def _look(self) -> dict[str, str]:
+        """The state word of each own container, after the tasks that a restart of the engine ended are taken in.
+
+        The run is asked for after the words: words of the known run are then of no later one. It is asked for every time,
+        as a restart need not be seen: with systemd's socket a request just waits for the new engine.
+        """
+        words = self._containers.own()
+        known = self._store.engine_run()
+        found = self._containers.run(known)
+        if was_restarted(known, found):
+            log.info("the engine was restarted")
+            words = self._containers.own()
+            self._end_lost(words)
+        if found is not None and found != known:
+            self._store.set_engine_run(found)
+        return words
+
+    def _end_lost(self, words: dict[str, str]) -> None:
+        """End the tasks whose containers ended with the engine, and forget those: to a cluster, the pods were lost."""
+        for task in self._store.open_tasks():
+            container_id = task["container_id"]
+            if task["sub_state"] == RUNNING and words.get(container_id) in _ENDED:
+                self._end_task(task, Ending(POD_DELETED, _DELETED_TEXT))
+                self._containers.remove(container_id)
+                del words[container_id]
 
     def _tick(self) -> float:
         """One step for each open job; how long the loop may sleep."""
@@ -142,7 +172,7 @@ class Runner:
                 if frame in self._busy:
                     continue
             if words is None:
-                words = self._containers.own() if self._engine else {}
+                words = self._look() if self._engine else {}
             try:
                 self._step(job, words)
             except (EngineError, sqlite3.ProgrammingError):
@@ -408,8 +438,8 @@ class Runner:
                 continue
             word = words.get(container_id)
             if word is None and not self._containers.exists(container_id):
-                self._end_task(task, Ending(POD_DELETED, "Pod was deleted by others"))
-            elif word in ("exited", "dead"):
+                self._end_task(task, Ending(POD_DELETED, _DELETED_TEXT))
+            elif word in _ENDED:
                 left = self._containers.exit_of(container_id)
                 if left:
                     self._end_task(task, container_ending(left.code, left.out_of_memory, left.log_tail))

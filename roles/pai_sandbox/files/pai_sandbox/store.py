@@ -213,6 +213,17 @@ class Store:
         for token in tokens:
             self._run("DELETE FROM tokens WHERE username = ? AND token = ?", [username, token])
 
+    # The engine
+
+    def engine_run(self) -> str | None:
+        """The run of the engine that was found last."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'engine_run'")
+        return str(rows[0]["value"]) if rows else None
+
+    def set_engine_run(self, run: str) -> None:
+        """Keep the run of the engine."""
+        self._run("INSERT OR REPLACE INTO meta VALUES ('engine_run', ?)", [run])
+
     # Jobs
 
     def add_job(self, fields: Row) -> bool:
