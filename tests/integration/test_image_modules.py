@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import Registry, run_module
+from tests.support import ROOT, Registry, ansible_environment, run_module
 
 
 @pytest.fixture
@@ -99,6 +103,21 @@ def test_a_failing_step_is_named_with_line_output_and_log(course: dict[str, Any]
     assert "ended with exit code 1" in failed["msg"]
     assert failed["tail"] == ["first", "the last words"]
     assert "the last words" in Path(failed["log"]).read_text()
+
+
+def test_a_step_is_shown_while_it_runs_also_through_a_pipe(course: dict[str, Any], tmp_path: Path):
+    dockerfile = Path(course["context"]) / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text() + "RUN sleep 8\n")
+    play = {"name": "Live", "hosts": "localhost", "connection": "local", "gather_facts": False}
+    (tmp_path / "play.json").write_text(json.dumps([{**play, "tasks": [{"name": "Build", "docker_build": course}]}]))
+    environment = {name: value for name, value in ansible_environment().items() if name != "PYTHONUNBUFFERED"}
+    argv = ["ansible-playbook", "-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.json")]
+    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert any("RUN sleep 8 …" in line for line in running.stdout)
+        shown = time.monotonic()
+        assert any("  changed  localhost: Build" in line for line in running.stdout)
+        assert time.monotonic() - shown > 4  # most of the step was still to come
 
 
 def test_a_secret_is_mounted_and_leaves_no_trace(course: dict[str, Any], engine: Any):

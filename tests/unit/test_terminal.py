@@ -82,17 +82,3 @@ def test_check_mode_says_would(tmp_path: Path):
     output = subprocess.run(argv, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, check=True).stdout
     assert "  would    localhost: Write" in output
     assert not Path("/tmp/never-written").exists()
-
-
-def test_what_is_said_arrives_at_once_also_through_a_pipe(tmp_path: Path):
-    (tmp_path / "play.yml").write_text(
-        "- {name: P, hosts: localhost, connection: local, gather_facts: false, "
-        "tasks: [{name: Say, show: {lines: [some words]}}, {name: Wait, ansible.builtin.wait_for: {timeout: 60}}]}"
-    )
-    environment = {name: value for name, value in ansible_environment().items() if name != "PYTHONUNBUFFERED"}
-    argv = ["ansible-playbook", str(tmp_path / "play.yml")]
-    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        assert any("some words" in line for line in running.stdout)
-        assert running.poll() is None
-        running.kill()
