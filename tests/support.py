@@ -16,6 +16,8 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
+#: In front of a command that only root may run.
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo"]
 VENV_BIN = Path(sys.prefix) / "bin"
 
 
@@ -125,11 +127,9 @@ def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
 
 def install(*packages: str) -> None:
     """Debian packages that tests need, if their programs are missing."""
-    subprocess.run(["apt-get", "update", "-qq"], check=False)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([*AS_ROOT, "apt-get", "update", "-qq"], check=False)
+    argv = [*AS_ROOT, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
 
 
 def static_busybox() -> str:

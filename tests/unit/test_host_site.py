@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support import AS_ROOT
+
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "build_server" / "files" / "host_site.py"
 BARE = {"PATH": "/usr/bin:/bin"}
 
@@ -41,6 +43,9 @@ def test_a_local_folder_as_index_stays_here_because_no_build_could_reach_it():
 
 
 def test_the_distributions_own_mirror_is_found_with_its_security_updates():
+    # apt names the mirrors that it has lists of; a fresh machine may have none.
+    if not subprocess.run(["apt-get", "indextargets"], capture_output=True, check=True).stdout:
+        subprocess.run([*AS_ROOT, "apt-get", "update", "-qq"], check=True)
     found = site()
     assert found["debian_mirror"].startswith("http")
     assert found["debian_sources"][0].endswith(f"{found['debian_suite']} main")
