@@ -47,8 +47,6 @@ secrets:
 """
 SERVE = """'mkdir -p /tmp/www; echo "$PAI_JOB_NAME <% $secrets.pw %>" > /tmp/www/index.html; httpd -f -p $PAI_PORT_LIST_main_0_web -h /tmp/www'"""
 
-ENDS_WELL = """'trap "exit 0" TERM; echo ready; sleep 1000 & wait'"""
-
 
 def image_content() -> bytes:
     """A root file system of this host's bash and busybox."""
