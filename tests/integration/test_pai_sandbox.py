@@ -12,7 +12,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pai_sandbox import remove_containers
 from pai_sandbox.app import create_app
 from pai_sandbox.ports import port_numbers
 from pai_sandbox.settings import Settings
+from pai_sandbox.store import Store
 
 from tests.support import static_busybox
 
@@ -46,6 +47,8 @@ secrets:
   pw: hunter2
 """
 SERVE = """'mkdir -p /tmp/www; echo "$PAI_JOB_NAME <% $secrets.pw %>" > /tmp/www/index.html; httpd -f -p $PAI_PORT_LIST_main_0_web -h /tmp/www'"""
+
+ENDS_WELL = """'trap "exit 0" TERM; echo ready; sleep 1000 & wait'"""
 
 
 def image_content() -> bytes:
@@ -225,6 +228,32 @@ def test_a_container_that_others_removed_comes_back_in_a_new_attempt(
         own(client, state_dir)[0].remove(force=True)
         found = sandbox.wait("gone", "RUNNING", attempt=1)
         assert found["jobStatus"]["retryDetails"]["platform"] == 1
+
+
+@pytest.mark.parametrize(("restarted", "state", "attempt"), [(False, "SUCCEEDED", 0), (True, "RUNNING", 1)])
+def test_a_container_that_ended_with_the_engine_comes_back_in_a_new_attempt(
+    open_sandbox: Open, image: str, client: docker.DockerClient, state_dir: Path, restarted: bool, state: str, attempt: int
+) -> None:
+    with open_sandbox() as sandbox:
+        sandbox.submit("well", image, ENDS_WELL)
+        sandbox.wait("well", "RUNNING")
+    (container,) = own(client, state_dir)
+    deadline = time.monotonic() + 10
+    while b"ready" not in container.logs():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    container.stop()
+    assert container.wait()["StatusCode"] == 0
+    with closing(Store(state_dir / "pai.sqlite")) as store:
+        run = store.engine_run()
+        assert run == sandbox_engine.Engine("pai-test", state_dir).run(None)
+        assert run
+        if restarted:
+            store.set_engine_run("an-earlier-boot 1 1")
+    with open_sandbox() as sandbox:
+        status = sandbox.wait("well", state, attempt=attempt)["jobStatus"]
+        assert status["retryDetails"] == {"user": 0, "platform": attempt, "resource": 0}
+    assert [found.id == container.id for found in own(client, state_dir)] == [False] * attempt
 
 
 def test_tasks_of_one_job_have_ports_of_their_own(open_sandbox: Open, image: str) -> None:

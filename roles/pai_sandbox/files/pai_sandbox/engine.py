@@ -34,19 +34,23 @@ _SCRIPT = "usr/local/pai/runtime.d/user.sh"
 _SECRETS = "usr/local/pai/secrets/secrets.yaml"
 
 # The program is a child of the entry, as on the real cluster: process 1 would be deaf to signals from inside. Passing
-# SIGTERM on makes a stop quick; the real runtime does not and waits for SIGKILL.
+# SIGTERM on makes a stop quick; the real runtime does not and waits for SIGKILL. A signal interrupts bash's wait, whose
+# answer then says nothing about the program: it is asked again, and 127 means that the answer before was the program's.
 _ENTRY_TEXT = f"""#!/bin/bash
 export PAI_WORK_DIR="$(pwd)"
+child= stopped=
+trap 'stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
 /bin/bash /{_SCRIPT} &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null' TERM
-wait "$child"
-code=$?
-while kill -0 "$child" 2>/dev/null; do
+[ -z "$stopped" ] || kill -TERM "$child" 2>/dev/null
+code=127
+while :; do
+  stopped=
   wait "$child"
-  code=$?
+  answer=$?
+  [ "$answer" -eq 127 ] || code=$answer
+  [ -n "$stopped" ] || exit "$code"
 done
-exit "$code"
 """
 
 
