@@ -135,8 +135,8 @@ def install(*packages: str) -> None:
 def static_busybox() -> str:
     """Path of a busybox that runs in an empty root file system; installed if the machine has none."""
     busybox = shutil.which("busybox")
-    # A dynamic program names its loader.
-    if not busybox or b"ld-linux" in Path(busybox).read_bytes():
+    # ldd fails for what needs no libraries.
+    if not busybox or subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         install("busybox-static")
         busybox = shutil.which("busybox")
     assert busybox

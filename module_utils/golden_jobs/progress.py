@@ -8,19 +8,40 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import TextIO
 
 
 class Progress:
-    """Writes events `{"t": <epoch seconds>, "text": <one line>}`; writes nothing without a path."""
+    """Writes events `{"t": <epoch seconds>, "text": <one line>}`; writes nothing without a path.
 
-    def __init__(self, path: str | None) -> None:
+    `verbosity` is the number of `-v` that the operator gave.
+    """
+
+    def __init__(self, path: str | None, verbosity: int = 0) -> None:
         self._file: TextIO | None = open(path, "a", buffering=1, encoding="utf-8") if path else None  # noqa: SIM115
+        self._verbosity = verbosity
+        self._secrets: list[str] = []
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Show asterisks instead of these texts from now on."""
+        self._secrets += [secret for secret in secrets if secret]
+
+    def masked(self, text: str) -> str:
+        """The text without the secrets that `hide` named."""
+        for secret in self._secrets:
+            text = text.replace(secret, "********")
+        return text
 
     def say(self, text: str) -> None:
         """Show one line on the operator's terminal."""
         if self._file:
-            self._file.write(json.dumps({"t": time.time(), "text": text}) + "\n")
+            self._file.write(json.dumps({"t": time.time(), "text": self.masked(text)}) + "\n")
+
+    def detail(self, text: str) -> None:
+        """Show one line where the operator asked for everything (`-v`)."""
+        if self._verbosity:
+            self.say(text)
 
 
 def seconds(value: float) -> str:

@@ -1,0 +1,23 @@
+"""Threads that leave signals to the main thread.
+
+Python acts on a signal in the main thread alone. When the system delivers it to another thread, a main thread that
+waits in a system call is not woken, and Ctrl-C would be noticed only when that call ends by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def start(target: Callable[..., Any], *args: Any) -> threading.Thread:
+    """Start a daemon thread in which SIGINT and SIGTERM are blocked."""
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        thread.start()  # it inherits the mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    return thread
