@@ -7,25 +7,35 @@ DOCUMENTATION = r"""
 module: docker_build
 short_description: Build a Docker image when its context has changed
 description:
-  - Computes the I(context digest) - sha256 over the content of the context, the Dockerfile, the build arguments, target,
-    platform and the base images' registry digests - and builds the image O(name):O(version)-first 12 digits of it only if neither
-    the registry nor the engine has it.
-  - Builds with BuildKit through the docker CLI, so cache mounts and secrets work.
-  - Shows each step on the terminal while it runs.
+  - Computes the I(context digest) - sha256 over what the builder would be sent (paths, modes and bytes of the context, as C(.dockerignore) leaves it),
+    the Dockerfile, build arguments, labels, target, platform and the base images' registry digests - and builds the image
+    O(name):O(version)-first 12 digits of it only if neither the registry nor the engine has it.
+  - The same content gives the same digest on every machine. Files that have not changed since the last run are not read again.
+  - Builds with BuildKit through a docker CLI that can, else with the engine's classic builder.
+  - Shows each step on the terminal while it runs, and the slowest ones at the end; with C(-v) every line of the output. A dropped SSH connection does
+    not end the build, Ctrl-C does.
+  - What a build fetches from elsewhere (C(ADD https://...), packages) is not part of the digest. Set O(refresh) when that has moved.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
-extends_documentation_fragment: engine
+extends_documentation_fragment: [engine, progress]
 options:
   name:
-    description: Repository, with its registry's host in front and no tag, for example C(registry.example.com/shaiic/ai-edu).
+    description: Repository, with its registry's host in front and no tag, for example V(registry.example.com/shaiic/ai-edu).
     type: str
     required: true
   version:
-    description: First part of the immutable tag and whole of the moving tag, for example C(v1.0).
+    description: First part of the immutable tag, for example V(v1.0).
     type: str
     required: true
+  tags:
+    description:
+      - Further tags of O(name) that shall name the image in this engine.
+      - An image that only the registry has is not pulled for them; M(docker_push) moves tags in the registry.
+    type: list
+    elements: str
+    default: []
   context:
-    description: Folder on the build server that the build gets. Honours C(.dockerignore).
+    description: Folder on the build server that the build gets. Honours C(.dockerignore) and C(<Dockerfile>.dockerignore).
     type: path
     required: true
   dockerfile:
@@ -36,11 +46,13 @@ options:
     type: dict
     default: {}
   labels:
-    description: Labels of the image. They are not part of the context digest.
+    description: Labels of the image. They are part of the context digest.
     type: dict
     default: {}
   secrets:
-    description: BuildKit secrets for C(RUN --mount=type=secret). They are neither in the context digest nor in the image.
+    description:
+      - Secrets for C(RUN --mount=type=secret). They are neither in the context digest nor in the image, and their content is masked in log and terminal.
+      - Only BuildKit can do this.
     type: list
     elements: dict
     default: []
@@ -59,25 +71,53 @@ options:
     description: Stage to build.
     type: str
   platform:
-    description: Platform to build for, for example C(linux/amd64).
+    description: Platform to build for, for example V(linux/amd64).
     type: str
   network:
-    description: Network mode of the RUN steps.
+    description: Network mode of the RUN steps, for example V(host) or V(none).
     type: str
+  extra_hosts:
+    description: Host names that the RUN steps can resolve, each with its address.
+    type: dict
+    default: {}
+  pull:
+    description:
+      - Whether the registry decides which version of a base image is built on. A base that moved there gives a new image.
+      - With V(false) the engine's own copy decides, and only a base that the engine does not have is pulled.
+    type: bool
+    default: true
+  cache_from:
+    description: Images whose layers may be used as a cache. BuildKit can use those that were built with inline cache information.
+    type: list
+    elements: str
+    default: []
   no_cache:
-    description: Run every step again.
+    description: Run every step again when an image has to be built.
     type: bool
     default: false
+  builder:
+    description:
+      - Which builder to use.
+      - V(auto) takes BuildKit where a docker CLI can drive it (built in up to version 22, with the buildx plugin after that), else the classic builder.
+    type: str
+    choices: [auto, buildkit, classic]
+    default: auto
   refresh:
     description: A string that is part of the context digest. Change it to force a new image when something outside the context moved.
     type: str
+  ask_registry:
+    description: Whether to ask the registry for the image. V(false) is for images that never leave their engine.
+    type: bool
+    default: true
   build_timeout_s:
     description: Seconds after which the build is stopped and fails.
     type: int
     default: 7200
   log_path:
-    description: File on the build server that gets the complete log.
+    description: File on the build server that gets the complete log. In C(~/.cache/golden-jobs/logs) where it is not set.
     type: path
+notes:
+  - Tried with engine 20.10.24 and its built-in BuildKit and classic builder, and with docker CLI 26.1.5 and buildx 0.13.1 on the same engine.
 """
 
 EXAMPLES = r"""
@@ -96,6 +136,30 @@ EXAMPLES = r"""
     version: v1.0
     context: /var/lib/golden-jobs/OOB3/context
   check_mode: true
+  diff: true
+
+- name: Build an image for this engine alone, with a token that does not stay in it
+  docker_build:
+    name: tools/notebook
+    version: dev
+    tags: [latest]
+    context: /srv/notebook
+    ask_registry: false
+    secrets:
+      - id: git_token
+        content: "{{ vault_git_token }}"
+
+- name: Build on another engine, a stage of a Dockerfile that lies elsewhere
+  docker_build:
+    name: registry.example.com/shaiic/ai-edu
+    version: v2.0
+    context: /srv/courseware
+    dockerfile: /srv/dockerfiles/ai-edu/Dockerfile
+    target: runtime
+    docker_host: tcp://build-1.example.com:2376
+    tls_ca: /etc/docker/tls/ca.pem
+    tls_cert: /etc/docker/tls/cert.pem
+    tls_key: /etc/docker/tls/key.pem
 """
 
 RETURN = r"""
@@ -108,6 +172,11 @@ tag:
   description: The immutable tag alone.
   returned: always
   type: str
+tags:
+  description: Full names of the image in this engine, the immutable one first. Empty where only the registry has it.
+  returned: always
+  type: list
+  elements: str
 context_digest:
   description: 64 hexadecimal digits.
   returned: always
@@ -121,38 +190,52 @@ registry_digest:
   returned: always
   type: str
 moving_registry_digest:
-  description: The registry's digest of the moving tag, none if it is not there.
+  description: The registry's digest of the tag O(version), none if it is not there.
   returned: always
   type: str
 image_id:
   description: Id of the image in the engine, none if only the registry has it.
   returned: always
   type: str
+size_mb:
+  description: Size of the image in millions of bytes, unpacked.
+  returned: when the image is in the engine
+  type: float
 reason:
   description: Why it was built, or not.
   returned: always
   type: str
+changes:
+  description: What changed since the last image of this name and version on this build server, a line each. The diff says it as well.
+  returned: when an image is built, or would be
+  type: list
+  elements: str
 builder:
-  description: Which CLI built, and why that one.
-  returned: when built
+  description: Which builder was used, and why that one.
+  returned: when an image is built, or would be
   type: str
 steps:
   description: The steps in order, each with name, cached and duration_s.
   returned: always
   type: list
   elements: dict
-size_mb:
-  description: Size of the image in millions of bytes, unpacked.
-  returned: when built
-  type: float
 duration_s:
   description: Seconds that the build took.
   returned: always
   type: float
 log:
   description: Path of the complete log on the build server.
-  returned: when built or failed in the build
+  returned: when built, or failed in the build
   type: str
+failed_step:
+  description: The step that failed.
+  returned: when a step failed
+  type: str
+tail:
+  description: The last 30 lines of the failed step.
+  returned: when a step failed
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

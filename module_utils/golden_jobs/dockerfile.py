@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
 
+_HERE_DOCUMENT = re.compile(r"(?<!<)<<-?['\"]?([A-Za-z_]\w*)['\"]?")
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -20,11 +22,17 @@ class Instruction:
 
 
 def parse(content: str) -> list[Instruction]:
-    """The instructions of a Dockerfile, continuation lines joined by one blank, comments dropped."""
+    """The instructions of a Dockerfile, continuation lines joined by one blank, comments and the text of here-documents dropped."""
     instructions: list[Instruction] = []
     pending, start = "", 0
-    for number, raw in enumerate(content.splitlines(), 1):
+    lines = content.splitlines()
+    inside: list[str] = []  # the ends of here-documents whose text is being passed over
+    for number, raw in enumerate(lines, 1):
         line = raw.strip()
+        if inside:
+            if line == inside[0]:
+                inside.pop(0)
+            continue
         if not line or line.startswith("#"):
             continue  # also inside a continued instruction, as Docker does it
         if not pending:
@@ -32,13 +40,19 @@ def parse(content: str) -> list[Instruction]:
         if line.endswith("\\"):
             pending += line[:-1].rstrip() + " "
             continue
-        keyword, _, text = (pending + line).partition(" ")
+        keyword, _blank, text = (pending + line).partition(" ")
         instructions.append(Instruction(start, keyword.upper(), text.strip()))
+        inside = [end for end in here_documents(instructions[-1]) if end in (later.strip() for later in lines[number:])]
         pending = ""
     if pending:
-        keyword, _, text = pending.partition(" ")
+        keyword, _blank, text = pending.partition(" ")
         instructions.append(Instruction(start, keyword.upper(), text.strip()))
     return instructions
+
+
+def here_documents(instruction: Instruction) -> list[str]:
+    """The words that end the here-documents of an instruction, in order."""
+    return _HERE_DOCUMENT.findall(instruction.text) if instruction.keyword in ("RUN", "COPY", "ADD") else []
 
 
 def base_images(content: str, build_args: Mapping[str, str] | None = None) -> list[str]:
@@ -58,7 +72,7 @@ def base_images(content: str, build_args: Mapping[str, str] | None = None) -> li
     for instruction in parse(content):
         if instruction.keyword == "ARG" and not seen_from:
             for word in shlex.split(instruction.text):
-                name, _, default = word.partition("=")
+                name, _equals, default = word.partition("=")
                 arguments[name] = (build_args or {}).get(name, _substitute(default, arguments))
         elif instruction.keyword == "FROM":
             seen_from = True

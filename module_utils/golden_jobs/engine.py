@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,17 +14,32 @@ from .errors import GoldenJobsError
 try:
     import docker
     import docker.errors
+    import docker.tls
     import requests.exceptions
+    import urllib3.exceptions
 
     DOCKER_IMPORT_ERROR = None
+    #: What a call to the engine raises; while its answer streams, also what lies below the SDK.
+    ENGINE_ERRORS: tuple[type[Exception], ...] = (
+        docker.errors.DockerException,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        OSError,
+    )
 except ImportError as error:
     DOCKER_IMPORT_ERROR = error
+    ENGINE_ERRORS = (OSError,)
 
 Result = TypeVar("Result")
 
 #: Options of every module that talks to an engine and a registry (documentation: plugins/doc_fragments/engine.py).
 ENGINE_SPEC: dict[str, Any] = {
     "docker_host": {"type": "str"},
+    "tls": {"type": "bool", "default": False},
+    "tls_ca": {"type": "path"},
+    "tls_cert": {"type": "path"},
+    "tls_key": {"type": "path", "no_log": False},
+    "tls_verify": {"type": "bool", "default": True},
     "registry_username": {"type": "str"},
     "registry_password": {"type": "str", "no_log": True},
     "timeout_s": {"type": "int", "default": 120},
@@ -55,7 +70,7 @@ def check_tag(tag: str) -> None:
 
 def registry_host(reference: str) -> str:
     """The registry of an image reference, `docker.io` where none is written."""
-    first, slash, _ = reference.partition("/")
+    first, slash, _path = reference.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
@@ -72,26 +87,60 @@ class Engine:
         self._login: dict[str, str] | None = None
         if params.get("registry_username"):
             self._login = {"username": params["registry_username"], "password": params.get("registry_password") or ""}
+        self._tls = _tls_options(params)
         try:
             if self.address:
-                self.api = docker.APIClient(base_url=self.address, version="auto", timeout=params["timeout_s"])
+                self.api = docker.APIClient(base_url=self.address, version="auto", timeout=params["timeout_s"], tls=_tls_config(self._tls))
             else:
                 self.api = docker.from_env(version="auto", timeout=params["timeout_s"]).api
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        except ENGINE_ERRORS as error:
             raise GoldenJobsError(
-                f"No Docker engine answers at {self.address or 'the default socket'}: start it, or let the role build_server do it ({_short(error)})."
+                f"No Docker engine answers at {self.address or os.environ.get('DOCKER_HOST') or 'the default socket'}: "
+                f"start it, or let the role build_server do it ({_short(error)})."
             ) from error
+
+    def answers(self) -> bool:
+        """Whether the engine is there at all."""
+        try:
+            return bool(self.api.ping())
+        except ENGINE_ERRORS:
+            return False
+
+    def version(self) -> str:
+        """The engine's version, for example `20.10.24`."""
+        return str(self.call("The engine does not say its version", self.api.version)["Version"])
+
+    def data_root(self) -> str:
+        """Where the engine keeps its images, on its own host."""
+        return str(self.call("The engine does not say where it keeps its data", self.api.info).get("DockerRootDir", "its data root"))
+
+    def cli_options(self) -> list[str]:
+        """Global options that make a docker CLI talk to this engine."""
+        options = ["--host", self.address] if self.address else []
+        if self._tls:
+            options.append("--tlsverify" if self._tls["verify"] else "--tls")
+            for option, name in (("--tlscacert", "ca"), ("--tlscert", "cert"), ("--tlskey", "key")):
+                if self._tls[name]:
+                    options += [option, self._tls[name]]
+        return options
+
+    def cli_environment(self) -> dict[str, str]:
+        """The environment for a docker CLI: where `docker_host` is given, nothing else may name an engine or a builder."""
+        ignored = ["DOCKER_CONTEXT", "BUILDX_BUILDER"]
+        if self.address:
+            ignored += ["DOCKER_HOST", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
+        return {name: value for name, value in os.environ.items() if name not in ignored}
 
     def auth(self, reference: str) -> dict[str, str]:
         """Login for an image: ours for our registry, none elsewhere. `{}` keeps engines >= 28.3.3 content."""
         return self._login if self._login and registry_host(reference) == self._registry else {}
 
-    def docker_config(self) -> str:
+    def docker_config(self) -> dict[str, Any]:
         """Content of a docker `config.json` that holds our login, for a temporary DOCKER_CONFIG."""
         if not self._login:
-            return "{}"
+            return {}
         token = base64.b64encode(f"{self._login['username']}:{self._login['password']}".encode()).decode()
-        return json.dumps({"auths": {self._registry: {"auth": token}}})
+        return {"auths": {self._registry: {"auth": token}}}
 
     def call(self, what: str, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call the SDK; a failure becomes one sentence that begins with `what`."""
@@ -99,7 +148,7 @@ class Engine:
             return function(*args, **kwargs)
         except docker.errors.NotFound:
             raise
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        except ENGINE_ERRORS as error:
             raise GoldenJobsError(f"{what}: {_short(error)}.") from error
 
     def image(self, reference: str) -> dict[str, Any] | None:
@@ -120,7 +169,7 @@ class Engine:
             answer = self.api.inspect_distribution(reference, auth_config=self.auth(reference))
         except docker.errors.NotFound:
             return None
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except ENGINE_ERRORS as error:
             text = _short(error)
             if refused := login_refused(text, host, self.auth(reference)):
                 raise GoldenJobsError(refused) from error
@@ -129,20 +178,23 @@ class Engine:
             raise RegistryUnreachable(f"The registry {host} cannot be asked for {reference}: {text}.") from error
         return str(answer["Descriptor"]["digest"])
 
-    def base_identity(self, reference: str) -> str:
+    def base_identity(self, reference: str, pull: bool = True) -> str:
         """What identifies a base image on every machine: the registry's digest.
 
-        An image that exists in this engine alone (made here, never pushed) is identified by its image id.
+        An image that exists in this engine alone (made here, never pushed) is identified by its image id. With
+        `pull` false the engine's own image decides where it has one.
         """
         if "@" in reference:
             return reference.partition("@")[2]
         local = self.image(reference)
-        if local and not self._repo_digests(local, reference) and registry_host(reference) == "docker.io":
+        digests = self._repo_digests(local, reference) if local else []
+        if local and not digests and registry_host(reference) == "docker.io":
             return str(local["Id"])  # made here: a question to Docker Hub could only hang or find a stranger's image
+        if local and not pull:
+            return digests[0] if digests else str(local["Id"])
         try:
             digest = self.registry_digest(reference)
-        except RegistryUnreachable as error:
-            digests = self._repo_digests(local, reference) if local else []
+        except GoldenJobsError as error:
             if not digests:
                 raise GoldenJobsError(f"The base image {reference} cannot be had: {error}") from error
             digest = digests[0]
@@ -154,19 +206,32 @@ class Engine:
 
     def ensure_pulled(self, reference: str, digest: str) -> None:
         """Have exactly this version of an image in the engine."""
+        if not self._has(reference, digest):
+            self.pull(reference)
+            if not self._has(reference, digest):
+                raise GoldenJobsError(f"The image {reference} moved in its registry while it was pulled: run the same command again.")
+
+    def _has(self, reference: str, digest: str) -> bool:
         local = self.image(reference)
-        if local and (local["Id"] == digest or digest in self._repo_digests(local, reference) or "@" in reference):
-            return
-        self.pull(reference)
+        if not local:
+            return False
+        return "@" in reference or local["Id"] == digest or digest in self._repo_digests(local, reference)
 
     def pull(self, reference: str) -> None:
         """Pull with our login; a failure is one sentence."""
         try:
             for event in self.api.pull(reference, auth_config=self.auth(reference), stream=True, decode=True):
                 if "error" in event:
-                    raise GoldenJobsError(f"The image {reference} cannot be pulled: {event['error'].strip()}.")
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise GoldenJobsError(f"The image {reference} cannot be pulled: {_short(error)}.") from error
+                    raise GoldenJobsError(self._not_pulled(reference, event["error"].strip()))
+        except ENGINE_ERRORS as error:
+            raise GoldenJobsError(self._not_pulled(reference, _short(error))) from error
+
+    def _not_pulled(self, reference: str, words: str) -> str:
+        if "no space left on device" in words:
+            return f"The image {reference} cannot be pulled: no space is left where the engine keeps its data ({self.data_root()}); make room there."
+        if refused := login_refused(words, registry_host(reference), self.auth(reference)):
+            return f"The image {reference} cannot be pulled: {refused}"
+        return f"The image {reference} cannot be pulled: {words.rstrip('.')}."
 
     @staticmethod
     def _repo_digests(image: Mapping[str, Any], reference: str) -> list[str]:
@@ -174,9 +239,31 @@ class Engine:
         return [entry.partition("@")[2] for entry in image.get("RepoDigests") or [] if entry.partition("@")[0] == repository]
 
 
+def _tls_options(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the TLS options ask for, None for a connection without TLS."""
+    files = {name: params.get(f"tls_{name}") for name in ("ca", "cert", "key")}
+    if not params.get("tls") and not any(files.values()):
+        return None
+    if not params.get("docker_host"):
+        raise GoldenJobsError("The TLS options need docker_host: the address of the engine, for example tcp://build-1:2376.")
+    if bool(files["cert"]) != bool(files["key"]):
+        raise GoldenJobsError("The options tls_cert and tls_key belong together: give both or neither.")
+    for name, path in files.items():
+        if path and not os.path.isfile(path):
+            raise GoldenJobsError(f"The file {path} of tls_{name} does not exist on this host.")
+    return {**files, "verify": params.get("tls_verify", True)}
+
+
+def _tls_config(options: Mapping[str, Any] | None) -> Any:
+    if not options:
+        return False
+    pair = (options["cert"], options["key"]) if options["cert"] else None
+    return docker.tls.TLSConfig(client_cert=pair, ca_cert=options["ca"], verify=options["verify"])
+
+
 def split_tag(reference: str) -> tuple[str, str]:
     """`host:5000/a/b:tag` -> (`host:5000/a/b`, `tag`); the tag is `latest` where none is written."""
-    head, _, last = reference.rpartition("/")
+    head, _slash, last = reference.rpartition("/")
     name, colon, tag = last.partition(":")
     return (f"{head}/{name}" if head else name), (tag if colon else "latest")
 

@@ -43,3 +43,13 @@ def test_a_builders_step_is_found_whatever_its_blanks():
     assert found is not None
     assert found.line == 4
     assert locate(DOCKERFILE, "RUN something else") is None
+
+
+def test_the_text_of_a_here_document_is_no_instruction():
+    content = "FROM a\nRUN <<EOF\nFROM b\necho\nEOF\nCOPY <<ONE /x <<-'TWO' /y\nFROM c\nONE\nFROM d\n\tTWO\nFROM e\n"
+    assert base_images(content) == ["a", "e"]
+    assert [(one.line, one.keyword) for one in parse(content)] == [(1, "FROM"), (2, "RUN"), (6, "COPY"), (11, "FROM")]
+
+
+def test_what_only_looks_like_a_here_document_swallows_nothing():
+    assert base_images("FROM a\nRUN echo $((1<<N)) && cat <<EOF\nFROM b\n") == ["a", "b"]
