@@ -7,7 +7,7 @@ ANSIBLE_PLAYBOOK := $(VENV)/bin/ansible-playbook
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo down purge lint unit integration test test-all bench
+.PHONY: help venv up demo down purge lint sanity unit integration test test-all bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -44,16 +44,20 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint
 
+sanity: $(VENV)/.installed-dev ## ansible-test sanity on modules and plugins
+	python tools/sanity.py
+
 unit: $(VENV)/.installed-dev ## tests that need no engine
 	pytest tests/unit
 
 integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry and the PAI sandbox
 	pytest tests/integration
 
-test: lint unit integration ## everything that a change has to pass
+test: lint sanity unit integration ## everything that a change has to pass
 
 test-all: test ## test, and the scenarios that take longer
 
 bench: demo ## print how long things take
 	python tests/bench/cold_demo.py
 	python tests/bench/noop.py
+	python tests/bench/five_thousand_jobs.py

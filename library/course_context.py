@@ -9,8 +9,7 @@ short_description: Make the build context of a course on the build server
 description:
   - Renders the course's Dockerfile on the control node, sends it with the course's files in one archive, and fetches the sources on the
     build server. Afterwards O(dest) holds exactly that.
-  - An action plugin of the same name does the part on the control node; it takes O(dockerfile), O(folder) and O(files) and makes
-    O(archive) of them.
+  - An action plugin of the same name does the part on the control node; it makes O(archive) of O(dockerfile), O(folder) and O(files).
   - Never reports a change and runs in check mode, too, because the folder is scratch space from which the context digest is computed.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
@@ -26,20 +25,21 @@ options:
   dockerfile:
     description: Template (C(.j2)) or plain Dockerfile on the control node. It becomes C(Dockerfile) in O(dest).
     type: path
+    required: true
   folder:
     description: Folder on the control node whose files, without C(*.j2), go to the root of O(dest).
     type: path
   files:
     description: Further folders on the control node, by the name of the folder that they become in O(dest).
     type: dict
+    default: {}
   search_path:
-    description: Folders on the control node in which templates find each other.
+    description: Folders on the control node in which templates find each other. The folder of O(dockerfile) where it is not set.
     type: list
     elements: path
   archive:
-    description: Set by the action plugin. A tar archive on the build server with the files from the control node.
+    description: Set by the action plugin, not for playbooks. A tar archive on the build server with the files from the control node.
     type: path
-    required: true
   sources:
     description: Git repositories that the build server fetches.
     type: list

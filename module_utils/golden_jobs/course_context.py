@@ -14,16 +14,19 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 from .errors import GoldenJobsError
 from .progress import Progress
-from .runner import PROGRESS_SPEC
 
 SPEC: dict[str, Any] = {
-    **PROGRESS_SPEC,
+    # Used by the action plugin on the control node, which makes the archive of them.
+    "dockerfile": {"type": "path", "required": True},
+    "folder": {"type": "path"},
+    "files": {"type": "dict", "default": {}},
+    "search_path": {"type": "list", "elements": "path"},
+    "archive": {"type": "path"},
     "dest": {"type": "path", "required": True},
-    "archive": {"type": "path", "required": True},
     "sources": {
         "type": "list",
         "elements": "dict",
@@ -48,6 +51,8 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     brought up to date in check mode, too: without it nobody could say what would be built.
     """
     params = module.params
+    if not params["archive"]:
+        raise GoldenJobsError("course_context came without an archive: its action plugin (plugins/action/course_context.py) was not found.")
     os.umask(0o022)  # permission bits are part of the context digest: the same on every machine
     dest = params["dest"]
     sources = [_checked(source) for source in params["sources"]]
@@ -75,8 +80,7 @@ def _unpack(archive: str, dest: str) -> set[str]:
             if not member.isfile():
                 continue
             kept.add(member.name)
-            reader = tar.extractfile(member)
-            assert reader is not None  # noqa: S101 - it is a file
+            reader = cast(IO[bytes], tar.extractfile(member))  # it is a file
             _write(os.path.join(dest, member.name), reader.read(), member.mode)
     return kept
 

@@ -25,13 +25,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        args = dict(self._task.args)
-        dockerfile = args.pop("dockerfile", None)
+        args = self._task.args
+        dockerfile = args.get("dockerfile")
         if not dockerfile:
             raise AnsibleActionFail("course_context needs the option dockerfile: the template or Dockerfile of the course.")
-        folder = args.pop("folder", None)
-        files = args.pop("files", None) or {}
-        search_path = args.pop("search_path", None) or [os.path.dirname(dockerfile)]
+        folder = args.get("folder")
+        files = args.get("files") or {}
+        search_path = args.get("search_path") or [os.path.dirname(dockerfile)]
         content = self._render(dockerfile, search_path, task_vars or {})
         with tempfile.NamedTemporaryFile(prefix="golden-jobs-context-", suffix=".tar") as archive:
             with tarfile.open(fileobj=archive, mode="w") as tar:

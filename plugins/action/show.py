@@ -1,9 +1,11 @@
-"""Prints the given lines as they are: `show: {lines: [...]}`. Never changes anything, needs no module."""
+"""Prints the given lines as they are: `show: {lines: [...]}`. Never changes anything; `library/show.py` is its documentation."""
 
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+SPEC = {"lines": {"type": "list", "elements": "str", "required": True}}
 
 display = Display()
 
@@ -14,7 +16,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec={"lines": {"type": "list", "elements": "str", "required": True}})
+        _spec, args = self.validate_argument_spec(argument_spec=SPEC)
         for line in args["lines"]:
             display.display(line)
         return {"changed": False}

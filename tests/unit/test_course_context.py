@@ -66,6 +66,13 @@ def listing(tmp_path: Path) -> set[str]:
     return {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()}
 
 
+def test_without_its_action_plugin_nothing_is_touched(tmp_path: Path):
+    params = {"dest": str(tmp_path / "context"), "archive": None, "cache": str(tmp_path / "cache"), "sources": [], "timeout_s": 30}
+    with pytest.raises(GoldenJobsError, match="action plugin"):
+        course_context.run(SimpleNamespace(params=params), Progress(None))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_context_has_the_files_and_the_courseware_without_git(tmp_path: Path, repository: Path):
     result = make(tmp_path, repository)
     assert listing(tmp_path) == {"Dockerfile", "courseware/a.ipynb", "courseware/run.sh"}
