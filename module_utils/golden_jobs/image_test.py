@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from .context import file_sha256
+from . import image_checks, image_leftovers, image_ready, secret_scan
 from .engine import ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
+from .image_checks import CHECK_SPEC, Checks
+from .image_container import ImageContainer, not_in_engine
 from .progress import Progress, seconds
 from .runner import PROGRESS_SPEC
 
@@ -20,211 +19,131 @@ with contextlib.suppress(ImportError):  # engine.Engine says in one sentence wha
     import docker.errors
     import requests
 
-CHECK_SPEC: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "http": {"type": "str"},
-    "status": {"type": "int", "default": 200},
-    "contains": {"type": "str"},
-    "same_as": {"type": "path"},
-    "command": {"type": "str"},
-    "log_without": {"type": "str"},
-}
 SPEC: dict[str, Any] = {
     **ENGINE_SPEC,
     **PROGRESS_SPEC,
     "image": {"type": "str", "required": True},
     "command": {"type": "str"},
     "env": {"type": "dict", "default": {}},
+    "hide": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "port": {"type": "int", "default": 8888},
     "memory_mb": {"type": "int"},
+    "shm_mb": {"type": "int", "default": 512},
     "ready_path": {"type": "str", "default": "/api"},
     "wait_timeout_s": {"type": "int", "default": 120},
     "checks": {"type": "list", "elements": "dict", "default": [], "options": CHECK_SPEC},
     "log_path": {"type": "path"},
 }
 
-LABEL = "golden-jobs.image-test"
-_POLL_S = 0.2
-_HEARTBEAT_S = 10.0
 _LOG_LINES = 30
-_REQUEST_TIMEOUT_S = 10
+#: Shorter values are in every text by chance.
+_HIDDEN_LENGTH = 4
+#: The least that engines take as a limit.
+_LEAST_MEMORY_MB = 6
 
 
 def run(module: Any, progress: Progress) -> dict[str, Any]:
     """The module's result: one row per check. Raises with every failed check in the message."""
     params = module.params
-    for check in params["checks"]:
-        _kind(check)
-    result: dict[str, Any] = {"changed": False, "checks": [], "duration_s": 0.0}
+    _validate(params)
+    checks = params["checks"]
+    result: dict[str, Any] = {"changed": False, "checks": [], "checks_passed": 0, "checks_failed": 0, "duration_s": 0.0}
     if module.check_mode:
-        return {**result, "msg": f"would start {params['image']} and run {len(params['checks'])} checks"}
+        return {**result, "msg": f"would start {params['image']} and run {len(checks)} checks"}
+    image_checks.find_files(checks)
+    _hide_secrets(module, progress)
     engine = Engine(params, registry_host(params["image"]))
+    image = engine.image(params["image"])
+    if image is None:
+        raise GoldenJobsError(not_in_engine(params["image"]))
+    result["image_id"] = image["Id"]
+    image_leftovers.remove_leftovers(engine, progress)
     started = time.monotonic()
-    container = _start(engine, params)
+    container = ImageContainer(engine, params["image"], params["memory_mb"])
+    rows: list[dict[str, Any]] = []
     try:
-        address = _wait_until_ready(engine, container, params, progress)
-        rows = [_run_check(engine, container, address, check) for check in params["checks"]]
-    except GoldenJobsError as error:
-        raise _with_log(engine, container, params, str(error)) from error
-    else:
+        _test(container, image, params, rows, progress)
         failed = [row for row in rows if not row["passed"]]
-        for row in failed:
-            progress.say(f"{row['name']}: {row['detail']}")
         if failed:
             table = "; ".join(f"{row['name']}: {row['detail']}" for row in failed)
-            raise _with_log(
-                engine, container, params, f"{len(failed)} of {len(rows)} checks of {params['image']} failed: {table}", checks=rows
-            )
+            raise GoldenJobsError(f"{len(failed)} of {len(rows)} checks of {params['image']} failed: {table}")
+    except GoldenJobsError as error:
+        result.update(_counts(rows), duration_s=round(time.monotonic() - started, 2))
+        raise _with_log(container, params["log_path"], str(error), result, progress) from error
     finally:
-        _remove(engine, container)
-    result["duration_s"] = round(time.monotonic() - started, 2)
+        _remove(container, module)
+    result.update(_counts(rows), duration_s=round(time.monotonic() - started, 2))
     progress.say(f"{len(rows)} checks passed in {seconds(result['duration_s'])}")
-    return {**result, "checks": rows}
+    return result
 
 
-def _kind(check: Mapping[str, Any]) -> str:
-    kinds = [kind for kind in ("http", "command", "log_without") if check[kind] is not None]
-    if len(kinds) != 1:
-        raise GoldenJobsError(f"The check {check['name']!r} needs exactly one of http, command and log_without.")
-    return kinds[0]
+def _validate(params: Mapping[str, Any]) -> None:
+    if not 0 <= params["port"] <= 65535:
+        raise GoldenJobsError(f"The port {params['port']} is not allowed: 1 to 65535, or 0 for an image without a server.")
+    if params["ready_path"] and not params["ready_path"].startswith("/"):
+        raise GoldenJobsError(f"The ready_path {params['ready_path']!r} is not allowed: it begins with /, or is empty.")
+    if params["memory_mb"] is not None and params["memory_mb"] < _LEAST_MEMORY_MB:
+        raise GoldenJobsError(f"The memory_mb {params['memory_mb']} is not allowed: at least {_LEAST_MEMORY_MB} MiB.")
+    for name in ("shm_mb", "wait_timeout_s"):
+        if params[name] < 1:
+            raise GoldenJobsError(f"The {name} {params[name]} is not allowed: at least 1.")
+    image_checks.validate(params["checks"], params["port"])
 
 
-def _start(engine: Engine, params: Mapping[str, Any]) -> str:
-    host_config = engine.api.create_host_config(
-        port_bindings={params["port"]: ("127.0.0.1", None)},
-        mem_limit=f"{params['memory_mb']}m" if params["memory_mb"] else None,
-        shm_size="512m",  # OpenPAI's default
-    )
-    command = ["bash", "-o", "errexit", "-o", "nounset", "-o", "pipefail", "-c", params["command"]] if params["command"] else None
+def _hide_secrets(module: Any, progress: Progress) -> None:
+    """Have asterisks wherever the result, the progress or the kept log would show a secret of the job."""
+    secrets = {*module.params["hide"]}
+    secrets |= {str(value) for name, value in module.params["env"].items() if secret_scan.is_secret(name, str(value))}
+    long_enough = sorted((value for value in secrets if len(value) >= _HIDDEN_LENGTH), key=len, reverse=True)
+    module.no_log_values.update(long_enough)
+    progress.hide(long_enough)
+
+
+def _test(
+    container: ImageContainer, image: Mapping[str, Any], params: Mapping[str, Any], rows: list[dict[str, Any]], progress: Progress
+) -> None:
+    """Start the container, wait for it, and append one row per check."""
+    checks, port = params["checks"], params["port"]
+    kinds = {image_checks.kind(check) for check in checks}
+    may_end = not port and not kinds & image_checks.NEED_RUNNING
+    longest_s = params["wait_timeout_s"] + sum(check["timeout_s"] for check in checks)
+    ports = sorted({port for port in (port, *(check["port"] for check in checks)) if port})
+    container.start(params["command"], params["env"], ports, params["shm_mb"], longest_s)
+    # Without a server there is nothing to wait for.
+    image_ready.wait(container, port, params["ready_path"] if port else "", params["wait_timeout_s"], progress, may_end=may_end)
+    address = f"http://127.0.0.1:{container.host_port(port)}" if port else None
+    run_check = Checks(container, image, address, progress).row
+    for check in checks:
+        rows.append(run_check(check))
+        progress.say(image_checks.line(rows[-1], checks))
+    state = container.state()
+    if not state["Running"] and not (may_end and state["ExitCode"] == 0):
+        failed = "; ".join(f"{row['name']}: {row['detail']}" for row in rows if not row["passed"])
+        during = f"The container of {container.image} {container.ended(state)} while it was checked"
+        raise GoldenJobsError(f"{during}: {failed}" if failed else during)
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    passed = sum(row["passed"] for row in rows)
+    return {"checks": rows, "checks_passed": passed, "checks_failed": len(rows) - passed}
+
+
+def _with_log(
+    container: ImageContainer, log_path: str | None, sentence: str, result: dict[str, Any], progress: Progress
+) -> GoldenJobsError:
+    """The sentence, where the whole log is, and the container's last lines."""
+    with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+        tail = "\n".join(container.log(_LOG_LINES).splitlines()[-_LOG_LINES:])
+        path, where = container.keep_log(log_path, progress)
+        result = {**result, "log": path} if path else result
+        sentence = f"{sentence.rstrip('.')}; {where}."
+        return GoldenJobsError(progress.masked(f"{sentence}\n{tail}" if tail else sentence), **result)
+    return GoldenJobsError(progress.masked(f"{sentence.rstrip('.')}."), **result)
+
+
+def _remove(container: ImageContainer, module: Any) -> None:
+    """That it cannot be removed neither hides why a test failed nor makes a failure of one that passed."""
     try:
-        container: str = engine.call(
-            f"{params['image']} cannot be started",
-            engine.api.create_container,
-            params["image"],
-            command=[] if command else None,
-            entrypoint=command,
-            environment={name: str(value) for name, value in params["env"].items()},
-            ports=[params["port"]],
-            labels={LABEL: params["image"]},
-            host_config=host_config,
-        )["Id"]
-    except docker.errors.NotFound as error:
-        raise GoldenJobsError(f"The image {params['image']} is not in this engine: build or pull it first.") from error
-    try:
-        engine.call(f"{params['image']} does not start", engine.api.start, container)
-    except GoldenJobsError:
-        _remove(engine, container)
-        raise
-    return container
-
-
-def _wait_until_ready(engine: Engine, container: str, params: Mapping[str, Any], progress: Progress) -> str:
-    """The container's address once it answers `ready_path` with 200."""
-    started = shown = time.monotonic()
-    last = "no answer"
-    while True:
-        state = engine.api.inspect_container(container)
-        if not state["State"]["Running"]:
-            raise GoldenJobsError(
-                f"The container of {params['image']} ended with exit code {state['State']['ExitCode']} before it answered"
-            )
-        bindings = state["NetworkSettings"]["Ports"].get(f"{params['port']}/tcp") or []
-        if bindings:
-            address = f"http://127.0.0.1:{bindings[0]['HostPort']}"
-            try:
-                answer = _get(address + params["ready_path"])
-                if answer.status_code == 200:
-                    return address
-                last = f"HTTP {answer.status_code}"
-            except requests.RequestException as error:
-                last = type(error).__name__
-        now = time.monotonic()
-        if now - started > params["wait_timeout_s"]:
-            raise GoldenJobsError(
-                f"The container of {params['image']} did not answer {params['ready_path']} with 200 within {params['wait_timeout_s']} s (last: {last})"
-            )
-        if now - shown > _HEARTBEAT_S:
-            shown = now
-            progress.say(f"waiting for {params['ready_path']}, {seconds(now - started)} ({last})")
-        time.sleep(_POLL_S)
-
-
-def _get(url: str) -> Any:
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy of the host has no business on loopback
-        return session.get(url, timeout=_REQUEST_TIMEOUT_S, allow_redirects=True)
-
-
-def _run_check(engine: Engine, container: str, address: str, check: Mapping[str, Any]) -> dict[str, Any]:
-    started = time.monotonic()
-    kind = _kind(check)
-    problem = {"http": _check_http, "command": _check_command, "log_without": _check_log}[kind](engine, container, address, check)
-    return {
-        "name": check["name"],
-        "kind": kind,
-        "passed": problem is None,
-        "detail": problem or "as expected",
-        "duration_s": round(time.monotonic() - started, 2),
-    }
-
-
-def _check_http(engine: Engine, container: str, address: str, check: Mapping[str, Any]) -> str | None:
-    try:
-        answer = _get(address + check["http"])
-    except requests.RequestException as error:
-        return f"{check['http']} gives no answer ({type(error).__name__})"
-    if answer.status_code != check["status"]:
-        return f"{check['http']} answers {answer.status_code} instead of {check['status']}"
-    if check["contains"] is not None and check["contains"] not in answer.text:
-        return f"{check['http']} does not contain {check['contains']!r}"
-    if check["same_as"] is not None:
-        if not os.path.isfile(check["same_as"]):
-            return f"the file {check['same_as']} to compare with does not exist"
-        served, ours = hashlib.sha256(answer.content).hexdigest(), file_sha256(check["same_as"])
-        if served != ours:
-            return f"{check['http']} serves other bytes (sha256 {served[:12]}) than {os.path.basename(check['same_as'])} ({ours[:12]})"
-    return None
-
-
-def _check_command(engine: Engine, container: str, address: str, check: Mapping[str, Any]) -> str | None:
-    call = engine.api.exec_create(container, ["bash", "-c", check["command"]])
-    output = engine.api.exec_start(call["Id"]).decode(errors="replace").strip()
-    code = engine.api.exec_inspect(call["Id"])["ExitCode"]
-    if code != 0:
-        last = output.splitlines()[-1] if output else "no output"
-        return f"`{check['command']}` ended with {code}: {last}"
-    if check["contains"] is not None and check["contains"] not in output:
-        return f"`{check['command']}` does not print {check['contains']!r}"
-    return None
-
-
-def _check_log(engine: Engine, container: str, address: str, check: Mapping[str, Any]) -> str | None:
-    pattern = re.compile(check["log_without"])
-    for line in _log(engine, container).splitlines():
-        if pattern.search(line):
-            return f"the log has {line.strip()[:200]!r}"
-    return None
-
-
-def _log(engine: Engine, container: str) -> str:
-    text: bytes = engine.api.logs(container, stdout=True, stderr=True)
-    return text.decode(errors="replace")
-
-
-def _with_log(engine: Engine, container: str, params: Mapping[str, Any], sentence: str, **details: Any) -> GoldenJobsError:
-    """The sentence, the container's last lines, and the whole log in a file where one is wanted."""
-    with contextlib.suppress(docker.errors.DockerException):
-        log = _log(engine, container)
-        tail = "\n".join(log.splitlines()[-_LOG_LINES:])
-        if params["log_path"]:
-            with open(params["log_path"], "w", encoding="utf-8") as handle:
-                handle.write(log)
-            sentence += f"; its log is {params['log_path']}"
-            details["log"] = params["log_path"]
-        return GoldenJobsError(f"{sentence}." + (f"\n{tail}" if tail else ""), **details)
-    return GoldenJobsError(f"{sentence}.", **details)
-
-
-def _remove(engine: Engine, container: str) -> None:
-    with contextlib.suppress(docker.errors.NotFound):
-        engine.api.remove_container(container, v=True, force=True)
+        container.remove()
+    except GoldenJobsError as error:
+        module.warn(str(error))

@@ -15,7 +15,7 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-from ansible.module_utils.golden_jobs import golden_job, protocol
+from ansible.module_utils.golden_jobs import environment, golden_job, protocol
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 
 
@@ -64,19 +64,24 @@ def compose(template, root, image=None, virtual_cluster=None, registry=None, ove
 
 def secrets(template, root, image=None, virtual_cluster=None, registry=None, overrides=None):
     """The secrets of the same job, for `pai_job`'s option of that name."""
-    job, _ = _effective(template, root, image, virtual_cluster, registry, overrides)
+    job, _lines = _effective(template, root, image, virtual_cluster, registry, overrides)
     return wrap_var(job.get("secrets") or {})
 
 
 def smoke(template, root, overrides=None, http_port=8888):
-    """How a cluster starts the image of this job, for `image_test`: `{command, env, memory_mb}` of the first task role."""
-    job, _ = _effective(template, root, None, None, None, overrides)
+    """How a cluster starts the image of this job, for `image_test`: `{command, env, memory_mb, shm_mb, hide}` of the first task role.
+
+    `hide`: the job's secrets, which may be part of the command.
+    """
+    job, _lines = _effective(template, root, None, None, None, overrides)
     role = next(iter(job["taskRoles"]))
     return wrap_var(
         {
             "command": protocol.task_commands(job, role),
             "env": protocol.task_environment(job, role, ports={"http": int(http_port), "ssh": 22}),
             "memory_mb": job["taskRoles"][role]["resourcePerInstance"]["memoryMB"],
+            "shm_mb": (job["taskRoles"][role].get("extraContainerOptions") or {}).get("shmMB") or 512,
+            "hide": [str(secret) for secret in (job.get("secrets") or {}).values()],
         }
     )
 
@@ -111,6 +116,8 @@ def reason(result):
     """Why a step failed, as part of a sentence: a module's own words, or what a probe got instead of a good answer."""
     result = _plain(result)
     message = result.get("msg", "no reason given")
+    if result.get("advice"):  # what the module tells its user to do, the role does
+        message = message.rstrip(".").removesuffix("; " + result["advice"])
     if result.get("url"):
         message = f"{result['url']} does not answer well: {_probe_problem(result)}"
     return message.rstrip(".")
@@ -120,7 +127,7 @@ def _probe_problem(result):
     """What is wrong with an answer of the module `uri`."""
     status = result.get("status", -1)
     if status == -1:
-        return re.sub(r".*Request failed: |<urlopen error |\[Errno -?\d+\] |>", "", result.get("msg", ""))
+        return re.sub(r".*Request failed: |<\w+ error |\[Errno -?\d+\] |>", "", result.get("msg", ""))
     if status != 200:
         return f"HTTP {status}"
     return "JSON without a version" if "json" in result else "no JSON"
@@ -173,6 +180,26 @@ def url(tasks, label="http"):
     return golden_job.task_url(_plain(tasks or []), str(label)) or ""
 
 
+def environment_plan(jobs, course, student, golden=None):
+    """`environment.plan` for the jobs of one cluster."""
+    try:
+        return environment.plan(str(course), str(student), _plain(jobs), _plain(golden))
+    except GoldenJobsError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def environment_source(tags, clone_from=None):
+    """The Golden Job that an environment with these tags was cloned from, or is going to be."""
+    return environment.source_of(_plain(tags or [])) or str(clone_from or "")
+
+
+def environment_line(found, course, student, cluster, golden=None):
+    """For people: where a student's environment answers, what it was cloned from, and whether the course has moved on."""
+    found, golden = _plain(found), _plain(golden)
+    moved = f"; the course is at {golden['name']} now" if golden and found["source"] not in ("", golden["name"]) else ""
+    return f"  {course} for {student} on {cluster}: {found['url'] or 'no address yet'}  ({found['name']}, cloned from {found['source']}{moved})"
+
+
 class FilterModule:
     def filters(self):
         return {
@@ -187,4 +214,7 @@ class FilterModule:
             "golden_job_live_lines": live_lines,
             "golden_job_status_table": status_table,
             "golden_job_url": url,
+            "student_environment_plan": environment_plan,
+            "student_environment_source": environment_source,
+            "student_environment_line": environment_line,
         }
