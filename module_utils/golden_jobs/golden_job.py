@@ -37,9 +37,14 @@ _NAME = re.compile(r"golden-(?P<course>[A-Za-z0-9_-]+)-(?P<revision>[0-9a-f]{8})
 
 def job_name(course: str, revision: str, n: int) -> str:
     """`golden-<course>-<revision>-<n>`; GoldenJobsError for a course that OpenPAI could not carry in a name."""
+    check_course(course)
+    return f"{NAME_PREFIX}{course}-{revision}-{n}"
+
+
+def check_course(course: str) -> None:
+    """Raise GoldenJobsError for a course that OpenPAI could not carry in a name."""
     if not COURSE_NAME.fullmatch(course):
         raise GoldenJobsError(f"The course name {course!r} cannot be part of a job name; allowed: 1 to 200 of A-Z a-z 0-9 _ and -.")
-    return f"{NAME_PREFIX}{course}-{revision}-{n}"
 
 
 def parse_name(name: str) -> dict[str, Any] | None:
@@ -186,4 +191,4 @@ def table(rows: list[list[Any]], head: list[str]) -> list[str]:
     """Lines of a plain text table, columns as wide as their longest cell; an empty cell is `-`."""
     cells = [head, *[["-" if value in (None, "") else str(value) for value in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]

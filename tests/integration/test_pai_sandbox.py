@@ -29,7 +29,7 @@ from pai_sandbox.ports import port_numbers
 from pai_sandbox.settings import Settings
 from pai_sandbox.store import Store
 
-from tests.support import static_busybox
+from tests.support import Registry, static_busybox, wait_for
 
 JOB = """protocolVersion: 2
 name: {name}
@@ -96,8 +96,22 @@ class Sandbox:
 
     def submit(self, name: str, image: str, command: str, instances: int = 1, retries: int = 0) -> None:
         text = JOB.format(name=name, image=image, command=command, instances=instances, retries=retries)
+        self.submit_text(text)
+
+    def submit_text(self, text: str) -> None:
         answer = self._client.post("/api/v2/jobs", content=text, headers={**self._headers, "content-type": "text/yaml"})
         assert answer.status_code == 202, answer.text
+
+    def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get(path, headers=self._headers).json()
+        return found
+
+    def log(self, task: dict[str, Any], name: str) -> str:
+        """A log of a task, by the link that the log route gives."""
+        locations = {one["name"]: one["uri"] for one in self.get(task["containerLog"])["locations"]}
+        answer = self._client.get(locations[name])
+        assert answer.status_code == 200
+        return answer.text
 
     def stop(self, name: str) -> None:
         path = f"/api/v2/jobs/op~{name}/executionType"
@@ -118,7 +132,7 @@ class Sandbox:
             time.sleep(0.05)
 
 
-Open = Callable[[], AbstractContextManager[Sandbox]]
+Open = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @pytest.fixture
@@ -133,8 +147,9 @@ def open_sandbox(state_dir: Path, client: docker.DockerClient) -> Open:
     users_file.write_text(json.dumps({"users": [{"username": "op", "password": "op-password", "admin": True}]}))
 
     @contextmanager
-    def opened() -> Iterator[Sandbox]:
-        settings = Settings("pai-test", state_dir, users_file, settle_s=0.05, poll_s=0.05, requests_per_minute=0, stop_timeout_s=2)
+    def opened(**changes: Any) -> Iterator[Sandbox]:
+        options: dict[str, Any] = {"settle_s": 0.05, "poll_s": 0.05, "requests_per_minute": 0, "stop_timeout_s": 2, **changes}
+        settings = Settings("pai-test", state_dir, users_file, **options)
         with TestClient(create_app(settings)) as web:
             yield Sandbox(web)
 
@@ -277,3 +292,61 @@ def test_removing_a_sandboxs_containers_leaves_those_of_others(
     assert len(own(client, state_dir)) == 1
     remove_containers.main(["--name", "pai-test", "--state-dir", str(state_dir)])
     assert own(client, state_dir) == []
+
+
+def test_what_a_task_writes_can_be_read_while_it_runs_and_after_its_end(open_sandbox: Open, image: str, state_dir: Path) -> None:
+    with open_sandbox() as sandbox:
+        sandbox.submit("talk", image, "'echo out; echo err >&2; sleep 1000'")
+        task = sandbox.wait("talk", "RUNNING")["taskRoles"]["main"]["taskStatuses"][0]
+        wait_for(lambda: "err" in sandbox.log(task, "stderr") and "out" in sandbox.log(task, "stdout"))
+        assert "Started" in [event["reason"] for event in sandbox.get("/api/v2/jobs/op~talk/events?type=Normal")["data"]]
+        sandbox.stop("talk")
+        sandbox.wait("talk", "STOPPED")
+    with open_sandbox() as sandbox:
+        assert (sandbox.log(task, "stdout"), sandbox.log(task, "stderr")) == ("out\n", "err\n")
+        assert sorted(sandbox.log(task, "all").split()) == ["err", "out"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (state_dir / "logs").rglob("user-*"))
+
+
+PRIVATE = """protocolVersion: 2
+name: {name}
+type: job
+prerequisites:
+  - name: img
+    type: dockerimage
+    uri: '{image}'
+    auth: {{username: '{user}', password: <% $secrets.pw %>, registryuri: '{registry}'}}
+taskRoles:
+  main:
+    instances: 1
+    dockerImage: img
+    resourcePerInstance: {{cpu: 1, memoryMB: 64, gpu: 0}}
+    commands: [exit 0]
+secrets: {{pw: '{password}'}}
+"""
+
+
+def test_a_private_image_is_pulled_with_the_jobs_own_login(open_sandbox: Open, tiny_image: str, registry: Registry) -> None:
+    values = {"image": tiny_image, "user": registry.username, "registry": registry.address}
+    with open_sandbox() as sandbox:
+        sandbox.submit_text(PRIVATE.format(name="right", password=registry.password, **values))
+        sandbox.submit_text(PRIVATE.format(name="wrong", password="guessed", **values))
+        assert sandbox.wait("right", "SUCCEEDED", "FAILED")["jobStatus"]["state"] == "SUCCEEDED"
+        assert sandbox.wait("wrong", "SUCCEEDED", "FAILED")["jobStatus"]["appExitCode"] == 254
+        sandbox.submit("nobody", tiny_image, "exit 0")
+        assert sandbox.wait("nobody", "SUCCEEDED", "FAILED")["jobStatus"]["appExitCode"] == 254
+
+
+def test_a_job_that_finds_no_room_waits_through_a_restart_without_a_container(
+    open_sandbox: Open, image: str, client: docker.DockerClient, state_dir: Path
+) -> None:
+    with open_sandbox(memory_mb=100) as sandbox:
+        sandbox.submit("first", image, "sleep 1000")
+        sandbox.wait("first", "RUNNING")
+        sandbox.submit("second", image, "sleep 1000")
+        wait_for(lambda: sandbox.get("/api/v2/jobs/op~second/events")["totalCount"])
+    with open_sandbox(memory_mb=100) as sandbox:
+        assert sandbox.detail("second")["jobStatus"]["state"] == "WAITING"
+        assert len(own(client, state_dir)) == 1
+        sandbox.stop("first")
+        sandbox.wait("second", "RUNNING")

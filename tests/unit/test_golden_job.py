@@ -308,6 +308,8 @@ def test_a_failed_rollout_says_how_the_cluster_is_left(filters, undone, end):
 def test_a_bad_answer_to_a_probe_is_said_in_a_few_words(filters, answer, words):
     assert filters["golden_job_reason"]({"url": "http://h:1/api", **answer}) == f"http://h:1/api does not answer well: {words}"
     assert filters["golden_job_reason"]({"msg": "One sentence."}) == "One sentence"
+    advised = {"msg": "It waits; run this again to wait on.", "advice": "run this again to wait on"}
+    assert filters["golden_job_reason"](advised) == "It waits"  # the role does something else
 
 
 def test_a_composed_job_shows_no_secret_and_bad_input_is_no_traceback(filters, tmp_path):

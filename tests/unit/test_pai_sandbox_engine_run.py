@@ -63,6 +63,9 @@ class FakeEngine:
     def exit_of(self, container_id: str) -> Exit:
         return Exit(0, False, "")
 
+    def output(self, container_id: str, stdout: bool, stderr: bool) -> bytes:
+        return b""
+
     def stop(self, container_id: str, timeout_s: int) -> None:
         self.words[container_id] = "exited"
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible.module_utils.golden_jobs import protocol
+from ansible.module_utils.golden_jobs import pai_jobs, protocol
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.progress import Progress
+
+from tests.support import ROOT
 
 JOB = """\
 protocolVersion: 2
@@ -29,10 +33,11 @@ taskRoles:
     resourcePerInstance: {cpu: 1, memoryMB: 1024, gpu: 0, ports: {http: 1}}
     commands:
       - "  cd <% $parameters.root %>  "
-      - echo "${#PWD[@]}" {{ x }} <% $secrets.token %> <%$parameters.list[1]%> <% $parameters.list %>
+      - echo "${#PWD[@]}" {{ x }} <%$parameters.list[1]%> <% $parameters.list %>
 defaults:
   virtualCluster: default
 """
+PRIVATE = "reg:5000/a:v1\n    auth: {username: u, password: <% $secrets.p %>, registryuri: reg:5000}"
 REGISTRY = {"address": "reg:5000", "username": "golden", "password": "1e5"}
 
 
@@ -45,6 +50,24 @@ def refused(text, name="yamls/x.yaml"):
     with pytest.raises(GoldenJobsError) as error:
         protocol.validate(document, source)
     return str(error.value)
+
+
+def before_sending(text, folder):
+    """What `pai_job` says of this file where it could send nothing: it has no login, which it says once the job is right."""
+    (folder / "x.yaml").write_text(text)
+    params = {name: option.get("default") for name, option in pai_jobs.JOB_SPEC.items()}
+    params |= {"address": "http://127.0.0.1:1", "name": "OOB3", "job_file": str(folder / "x.yaml")}
+    with pytest.raises(GoldenJobsError) as error:
+        pai_jobs.ensure_job(SimpleNamespace(params=params, check_mode=False), Progress(None))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_of_the_field_is_accepted(path, tmp_path):
+    document, source = protocol.load_file(str(path))
+    assert protocol.problems(document, source) == []
+    assert protocol.load_text(protocol.dump_yaml(document))[0] == document
+    assert "No login for the cluster" in before_sending(path.read_text(), tmp_path)
 
 
 def test_a_good_job_passes():
@@ -92,6 +115,30 @@ def test_a_good_job_passes():
         ("uri: shaiic/ai-edu:v1.0", "uri: reg:5000/a:v1\n    auth: {username: u, password: p}", r"registryuri is missing.*registryuri: reg:5000"),
         ("uri: shaiic/ai-edu:v1.0", "uri: a:v1\n    auth: {username: u, password: p, registryuri: reg}", r"looked for on Docker Hub; write reg/a:v1"),
         ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, password: p, registryuri: r.x}", r"shown to every user"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: <% $secrets.u %>, password: <% $secrets.p %>, registryuri: r.x}", r"auth.username: there is no secret 'u'"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, registryuri: r.x}", r"auth: password is missing, so the image is pulled without a login"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, password: <% $secrets.p %>, registryuri: 'https://other.x/v2'}", r"line 9, .*registryuri: .*another registry than the image's; write registryuri: r.x"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, password: <% $secrets.p %>}", r"registryuri is missing.*write registryuri: r.x"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: 'https://r.x/a:v1'", r"is no image reference; write host/repository:tag"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: 'r.x/a: v1'", r"is no image reference"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: ''", r"is no image reference"),
+        ("uri: shaiic/ai-edu:v1.0", "uri: x\n    auth: {user: u}\n    note: x", r"'note' is not allowed here"),
+        ("parameters:\n", "  - {type: data, name: d, uri: hdfs}\nparameters:\n", r"prerequisites\[1\].uri: \"hdfs\" is of the wrong type; allowed: array"),
+        ("parameters:\n", "  - {type: script, name: s, uri: [a]}\nparameters:\n", r"prerequisites\[1\].uri: .*allowed: string"),
+        ("parameters:\n", "  - {type: script, name: 's 1', uri: a}\nparameters:\n", r"prerequisites\[1\].name: 's 1' does not match"),
+        ("parameters:\n", "  - {type: script, uri: a}\nparameters:\n", r"prerequisites\[1\]: name is missing"),
+        (JOB[JOB.index("prerequisites:"):JOB.index("parameters:")], "prerequisites: []\n", r"prerequisites: this must not be empty"),
+        ("instances: 1", "instances: 1\n    completion: {minFailedInstances: 2}", r"completion.minFailedInstances: 2 tasks can never end like that; allowed: 1 to 1"),
+        ("instances: 1", "instances: 1\n    completion: {minSucceededInstances: all}", r"wrong type; allowed: integer or null"),
+        ("instances: 1", "instances: 1\n    completion: {minSucceeded: 1}", r"'minSucceeded' is not allowed here; allowed: minFailedInstances, minSucceededInstances"),
+        ("instances: 1", "instances: 1\n    taskRetryCount: many", r"taskRetryCount: .*allowed: integer"),
+        ("instances: 1", "instances: 1\n    extraContainerOptions: {shmMB: big}", r"shmMB: .*allowed: integer"),
+        ("memoryMB: 1024", "memoryMB: 0", r"memoryMB: 0 cannot be given to a container"),
+        ("memoryMB: 1024", "memory: 1024", r"resourcePerInstance: memoryMB is missing"),
+        ("  taskrole:", "  1:", r"taskRoles.1: '1' is not allowed here; allowed: names that match"),
+        ("cd <% $parameters.root %>", "cd <% $secrets.dir %>", r"commands\[0\]: there is no secret 'dir'; known: none"),
+        ("cd <% $parameters.root %>", "<%# if %> cd", r"drops or refuses a template tag that begins with <%#; only <% \$name %> is allowed"),
+        ("$parameters.root", "$parameters.list[9]", r"<% \$parameters.list\[9\] %> names nothing"),
         ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, password: <% $secrets.p %>, registryuri: r.x}", r"no secret 'p'; known: none"),
         ("uri: shaiic/ai-edu:v1.0", "uri: r.x/a:v1\n    auth: {username: u, password: 123, registryuri: r.x}", r"allowed: string"),
         ("parameters:\n", "  - {type: dockerimage, name: image, uri: x}\nparameters:\n", r"line 9, prerequisites\[1\].name: another dockerimage"),
@@ -102,15 +149,29 @@ def test_a_good_job_passes():
         ("defaults:\n", "extras: {hivedScheduler: {taskRoles: {other: {}}}}\ndefaults:\n", r"there is no task role 'other'; known: taskrole"),
         ("defaults:\n", "deployments: [{name: a, taskRoles: {x: {}}}]\ndefaults:\n", r"there is no task role 'x'"),
         ("defaults:\n", "deployments: [{name: a, taskRoles: {taskrole: {}}}, {name: a, taskRoles: {taskrole: {}}}]\ndefaults:\n", r"names are unique"),
+        ("defaults:\n", "deployments: [{name: a, taskRoles: {taskrole: {preCommands: [echo <% $parameters.no %>]}}}]\ndefaults:\n", r"deployments\[0\].taskRoles.taskrole.preCommands\[0\]: <% \$parameters.no %> names nothing"),
+        ("defaults:\n", "deployments: [{name: a, taskRoles: {taskrole: {preCommands: []}}}]\ndefaults:\n", r"preCommands: this must not be empty"),
+        ("defaults:\n", "extras: {storages: {name: x}}\ndefaults:\n", r"extras.storages: storages are a list of name and, if need be, mountPath"),
+        ("defaults:\n", "extras: {storages: [x]}\ndefaults:\n", r"extras.storages\[0\]: storages are"),
+        ("defaults:\n", "extras: {com.microsoft.pai.runtimeplugin: [{parameters: {}}]}\ndefaults:\n", r"runtime plugins are a list of plugin and parameters"),
+        ("defaults:\n", "extras: {com.microsoft.pai.runtimeplugin: [{plugin: ssh, taskroles: [w]}]}\ndefaults:\n", r"no task role 'w'; known: taskrole"),
+        ("defaults:\n", "extras: {hivedScheduler: {taskRoles: {taskrole: {skuType: A, pinnedCellId: b}}}}\ndefaults:\n", r"skuType and pinnedCellId exclude each other"),
+        ("defaults:\n", "extras: [a]\ndefaults:\n", r"extras: .*allowed: object"),
+        ("name: OOB3\n", "name: |\n  OOB3\n", r"ends with a line break; write it on one line"),
+        (JOB[JOB.index("    commands:"):JOB.index("defaults:")], "    commands: []\n", r"taskRoles.taskrole.commands: this must not be empty"),
+        (JOB[JOB.index("    commands:"):JOB.index("defaults:")], "    commands: [1]\n", r"commands\[0\]: 1 is of the wrong type; allowed: string"),
+        (JOB[JOB.index("taskRoles:"):JOB.index("defaults:")], "taskRoles: {}\n", r"taskRoles: this must not be empty"),
         ("    commands:\n", "    command: x\n    commands:\n", r"'command' is not allowed here; allowed: commands, completion"),
     ],
 )  # fmt: skip
-def test_a_broken_job_is_refused_with_place_and_rule(old, new, expected):
+def test_a_broken_job_is_refused_with_place_and_rule(old, new, expected, tmp_path):
     assert old in JOB
     message = refused(JOB.replace(old, new, 1))
     assert message.startswith("yamls/x.yaml")
     assert re.search(expected, message), message
     assert "\n" not in message
+    if not old.startswith("name:"):  # the module gives the job its name
+        assert before_sending(JOB.replace(old, new, 1), tmp_path).partition(", ")[2] == message.partition(", ")[2]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +185,14 @@ def test_a_broken_job_is_refused_with_place_and_rule(old, new, expected):
         ("a: !!python/object:os.system x\n", r"not readable as YAML"),
         ("a: 1\n---\nb: 1\n", r"not readable as YAML"),
         ("a: \x00", r"x.yaml: not readable as YAML"),
+        ("a: &a [*a]\n", r"x.yaml, line 1, a\[0\]: this alias makes the job endless"),
+        ("[" * 5000, r"x.yaml: .*not readable as YAML|nested too deeply"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in zip("abcdef", "bcdefg", strict=True)),
+            r"this alias makes the job endless",
+        ),
+        ("? [a, b]\n: 1\n", r"x.yaml, line 1: not readable as YAML"),
     ],
 )
 def test_text_that_is_no_job_file_is_one_sentence_with_its_line(text, expected):
@@ -229,6 +298,45 @@ def test_a_job_that_the_server_would_refuse_for_its_size_is_refused_here():
         protocol.dump_yaml(job(description="x" * 102_400))
 
 
+def test_a_job_that_is_too_large_is_refused_with_its_file():
+    assert re.search(
+        r"^yamls/x.yaml: the job has \d+ bytes as YAML; at most 102400: put long scripts", refused(JOB + "description: " + "x" * 102_400)
+    )
+
+
+def test_keys_are_texts_as_in_the_server():
+    assert protocol.load_text("a: {2: b, true: c}\n")[0] == {"a": {"2": "b", "true": "c"}}
+    assert protocol.with_text_keys({"a": [{1: 2}]}) == {"a": [{"1": 2}]}
+
+
+def test_a_private_image_with_its_secret_passes():
+    document, source = protocol.load_text(JOB.replace("shaiic/ai-edu:v1.0", PRIVATE) + "secrets: {p: x}\n")
+    assert protocol.problems(document, source) == []
+
+
+def test_a_clone_has_neither_the_masked_secrets_nor_the_portals_mark():
+    config = {**job(extras={"submitFrom": "portal", "storages": []}), "secrets": "******"}
+    before = copy.deepcopy(config)
+    assert protocol.clone(config, "job") == job(extras={"storages": []})
+    assert config == before
+    with pytest.raises(GoldenJobsError, match="is of OpenPAI's first protocol and cannot be cloned"):
+        protocol.clone({"protocol_version": 1, "name": "x"}, "job 'x'")
+
+
+def test_differences_are_paths_down_to_what_is_not_the_same():
+    one = {"a": {"b": [1, {"c": 2}], "d": 3}, "e": [1]}
+    assert protocol.differences(one, {"a": {"b": [1, {"c": 3}]}, "e": [1, 2], "f": None}) == ["a.b[1].c", "a.d", "e"]
+
+
+def test_what_is_shown_has_no_password():
+    auth = {"username": "u", "password": "geheim", "registryuri": "r.x"}
+    shown = protocol.masked(
+        job(prerequisites=[{"type": "dockerimage", "name": "image", "uri": "r.x/a", "auth": auth}], secrets={"a": "geheim"})
+    )
+    assert "geheim" not in str(shown)
+    assert shown["secrets"] == shown["prerequisites"][0]["auth"]["password"] == "******"
+
+
 def test_same_job_ignores_secrets_and_number_types_and_nothing_else():
     wanted = protocol.effective_protocol(job(version=1.0), secrets={"a": "1"})
     config = {**protocol.masked(wanted), "version": 1}
@@ -252,10 +360,10 @@ def test_the_revision_follows_image_and_job_but_not_name_secret_or_key_order():
 
 def test_commands_become_the_script_that_the_cluster_runs():
     script = protocol.task_commands(job())
-    assert script == (
-        'set -o errexit -o nounset -o pipefail\ncd /root/courses\necho "${#PWD[@]}" {{ x }} <% $secrets.token %> 1 a,1,true\n'
-    )
-    assert "TOKEN" in protocol.task_commands(job(secrets={"token": "TOKEN"}), "taskrole")
+    assert script == ('set -o errexit -o nounset -o pipefail\ncd /root/courses\necho "${#PWD[@]}" {{ x }} 1 a,1,true\n')
+    secret = {"taskrole": {"commands": ["login <% $secrets.token %>"]}}
+    assert "login <% $secrets.token %>" in protocol.task_commands(job(taskRoles=secret), "taskrole")
+    assert "login TOKEN" in protocol.task_commands(job(taskRoles=secret, secrets={"token": "TOKEN"}), "taskrole")
 
 
 def test_the_default_deployment_stands_around_the_commands():

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from . import routes_accounts, routes_cluster, routes_jobs
+from . import routes_accounts, routes_cluster, routes_jobs, routes_logs, routes_users
 from .bodies import parse_body
 from .context import Server, TooManyRequests
 from .engine import Engine
 from .errors import PaiError, error_answer, no_api
+from .faults import FaultInjector, Faults, Hooks, without_prefix
+from .launcher import Launcher
+from .ledger import Ledger
 from .limits import RateLimiter, Verdict
+from .logs import TaskLogs
 from .runner import Runner
 from .settings import Settings
 from .store import Store
@@ -26,7 +31,6 @@ from .users import Users
 
 log = logging.getLogger("pai_sandbox")
 
-_PREFIX = "/rest-server"
 _CORS_HEADERS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
@@ -40,7 +44,7 @@ def _spelling(template: str) -> re.Pattern[str]:
     return re.compile("([^/]+)".join(f"(?:{re.escape(part)})" for part in parts), re.IGNORECASE)
 
 
-_ROUTERS = (routes_cluster.router, routes_accounts.router, routes_jobs.router)
+_ROUTERS = (routes_logs.router, routes_cluster.router, routes_accounts.router, routes_users.router, routes_jobs.router)
 _TEMPLATES = [route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 _SPELLINGS = [(_spelling(template), re.sub(r"\{\w+\}", "{}", template)) for template in dict.fromkeys(_TEMPLATES)]
 
@@ -50,9 +54,7 @@ def _plain_path(path: str) -> str:
 
     Express looks at neither the slash nor at upper and lower case in the fixed parts of a path.
     """
-    if path == _PREFIX or path.startswith(f"{_PREFIX}/"):
-        path = path[len(_PREFIX) :]
-    path = path.rstrip("/") or "/"
+    path = without_prefix(path).rstrip("/") or "/"
     for pattern, template in _SPELLINGS:
         found = pattern.fullmatch(path)
         if found:
@@ -60,12 +62,29 @@ def _plain_path(path: str) -> str:
     return path
 
 
+def _raw_path(request: Request) -> str:
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    return without_prefix(raw.decode("latin-1").partition("?")[0])
+
+
+def _check_encoding(path: str) -> None:
+    """400 for a part of a path that is not UTF-8 behind its percent signs."""
+    for part in path.split("/"):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError as error:
+            raise PaiError(400, None, f"Failed to decode param '{part}'") from error
+
+
+def _address(request: Request) -> str:
+    """Whose request it is: the first address that proxies forward, as the server trusts them."""
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    return forwarded or (request.client.host if request.client else "")
+
+
 def _original_url(request: Request) -> str:
     """Path and query as the client wrote them; the proxy takes its prefix off before the server sees it."""
-    raw = request.scope.get("raw_path") or request.scope["path"].encode()
-    path = raw.decode("latin-1").partition("?")[0]
-    if path == _PREFIX or path.startswith(f"{_PREFIX}/"):
-        path = path[len(_PREFIX) :] or "/"
+    path = _raw_path(request)
     query = request.scope["query_string"].decode("latin-1")
     return f"{path}?{query}" if query else path
 
@@ -97,13 +116,17 @@ async def _like_express(request: Request, call_next: Next) -> Response:
         _log_request(request, error.status)
         return error_answer(error)
     server: Server = request.app.state.server
-    request.state.rate = server.all_limit.hit(request.client.host if request.client else "")
+    request.state.rate = server.all_limit.hit(_address(request))
     if request.state.rate and request.state.rate.exceeded:
         return _too_many(request.state.rate)
     request.scope["path"] = _plain_path(request.scope["path"])
     if request.method == "HEAD":
         request.scope["method"] = "GET"
-    response = await call_next(request)
+    try:
+        _check_encoding(_raw_path(request))
+        response = await call_next(request)
+    except PaiError as error:
+        response = error_answer(error)
     rate: Verdict | None = request.state.rate
     if rate:
         response.headers.update(rate.headers())
@@ -134,21 +157,43 @@ def build_server(settings: Settings) -> Server:
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.state_dir / "pai.sqlite")
     users = Users(settings.users_file, store)
+    ledger = Ledger(store)
+    logs = TaskLogs(settings.state_dir / "logs", store.secret_key())
     engine = Engine(settings.name, settings.state_dir) if settings.containers else None
+    launcher = Launcher(store, ledger, engine, logs, settings.stop_timeout_s) if engine else None
     return Server(
         settings=settings,
         store=store,
         users=users,
-        tokens=Tokens(store, users),
-        runner=Runner(settings, store, engine),
+        tokens=Tokens(store, users, settings.login_token_s),
+        runner=Runner(settings, store, ledger, launcher, logs),
+        engine=engine,
+        logs=logs,
         all_limit=RateLimiter(settings.requests_per_minute, 60),
         list_limit=RateLimiter(settings.lists_per_minute, 60),
         submit_limit=RateLimiter(settings.submits_per_hour, 3600),
     )
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application of a sandbox; its cluster runs while the application does."""
+def _no_connection(scope: MutableMapping[str, Any]) -> None:
+    raise ConnectionResetError("a fault of the schedule")
+
+
+def _no_restart(seconds: float) -> None:
+    raise ConnectionResetError("a fault of the schedule")
+
+
+def create_app(
+    settings: Settings,
+    faults: Faults | None = None,
+    reset: Callable[[MutableMapping[str, Any]], None] = _no_connection,
+    restart: Callable[[float], None] = _no_restart,
+) -> FastAPI:
+    """The application of a sandbox; its cluster runs while the application does.
+
+    ``faults``, ``reset`` and ``restart`` come from whoever listens: a schedule outlives restarts, and only the listener
+    has the connections. Without them a fault of these kinds raises ``ConnectionResetError``.
+    """
     server = build_server(settings)
 
     @asynccontextmanager
@@ -163,6 +208,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.server = server
     app.middleware("http")(_like_express)
+    hooks = Hooks(reset, server.tokens.expire_logins, restart)
+    app.add_middleware(FaultInjector, faults=faults or Faults(settings.faults_file), hooks=hooks)
     app.add_exception_handler(PaiError, _on_pai_error)
     app.add_exception_handler(TooManyRequests, _on_too_many)
     app.add_exception_handler(HTTPException, _on_http_error)

@@ -17,6 +17,11 @@ def _charset(content_type: str) -> str | None:
     return found.group(1).lower() if found else None
 
 
+def _no_constant(word: str) -> None:
+    """JSON has no NaN and no Infinity."""
+    raise PaiError(400, None, f"Unexpected token {word.lstrip('-')[0]} in JSON")
+
+
 def _parse_json(text: str) -> Any:
     """Parse an object or list; the messages are those of Node 10."""
     stripped = text.lstrip(" \t\r\n")
@@ -24,7 +29,7 @@ def _parse_json(text: str) -> Any:
         position = len(text) - len(stripped)
         raise PaiError(400, None, f"Unexpected token {stripped[:1]} in JSON at position {position}")
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
             raise PaiError(400, None, "Unexpected end of JSON input") from error

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from .errors import PaiError, no_job
+from .engine import Engine
+from .errors import forbidden, no_api, no_job
 from .limits import RateLimiter, Verdict
+from .logs import TaskLogs
 from .runner import Runner
-from .settings import Settings
+from .settings import OIDC, Settings
 from .store import Row, Store
 from .tokens import Caller, Tokens, refuse_application
 from .users import Users
@@ -33,6 +35,8 @@ class Server:
     users: Users
     tokens: Tokens
     runner: Runner
+    engine: Engine | None
+    logs: TaskLogs
     all_limit: RateLimiter
     list_limit: RateLimiter
     submit_limit: RateLimiter
@@ -54,6 +58,31 @@ def person_of(request: Request) -> Caller:
     caller = caller_of(request)
     refuse_application(caller)
     return caller
+
+
+def refuse_others(caller: Caller) -> None:
+    """403 for whoever is not an admin."""
+    if not caller.admin:
+        raise forbidden("Non-admin is not allow to do this operation.")
+
+
+def admin_of(request: Request) -> Caller:
+    """Who sent a request; 403 for whoever is not an admin."""
+    caller = caller_of(request)
+    refuse_others(caller)
+    return caller
+
+
+def basic_only(request: Request) -> None:
+    """404 where logins are left to an identity provider: the route does not exist there."""
+    if server_of(request).settings.authn == OIDC:
+        raise no_api(request.state.original_url)
+
+
+def oidc_only(request: Request) -> None:
+    """404 where there is no identity provider."""
+    if server_of(request).settings.authn != OIDC:
+        raise no_api(request.state.original_url)
 
 
 def body_of(request: Request) -> Any:
@@ -78,15 +107,9 @@ def job_of(server: Server, frame: str) -> Row:
     return job
 
 
-def first_query(request: Request, name: str) -> str | None:
-    """A query value that may stand once only; the server's code trips over a repeated one."""
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        raise PaiError(500, None, f"req.query.{name}.split is not a function")
-    return values[0] if values else None
-
-
 CurrentServer = Annotated[Server, Depends(server_of)]
 CurrentCaller = Annotated[Caller, Depends(caller_of)]
+BasicOnly = Annotated[None, Depends(basic_only)]
+CurrentAdmin = Annotated[Caller, Depends(admin_of)]
 CurrentPerson = Annotated[Caller, Depends(person_of)]
 Body = Annotated[Any, Depends(body_of)]

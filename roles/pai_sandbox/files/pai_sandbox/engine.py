@@ -233,6 +233,14 @@ class Engine:
             return ""
         return raw[-LOG_TAIL_BYTES:].decode(errors="replace")
 
+    def output(self, container_id: str, stdout: bool, stderr: bool) -> bytes:
+        """What a container wrote, at most its last 20,000 lines; nothing when it is gone."""
+        try:
+            raw: bytes = self._client.api.logs(container_id, stdout=stdout, stderr=stderr, tail=20000)
+        except DockerException:
+            return b""
+        return raw
+
     def exists(self, container_id: str) -> bool:
         """Whether a container exists, running or not."""
         try:

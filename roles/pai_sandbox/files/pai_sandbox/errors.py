@@ -53,3 +53,8 @@ def no_job(frame: str) -> PaiError:
 def forbidden(message: str) -> PaiError:
     """403."""
     return PaiError(403, "ForbiddenUserError", message)
+
+
+def no_job_attempt(message: str) -> PaiError:
+    """404 for an unknown attempt or task of a job."""
+    return PaiError(404, "NoJobError", message)

@@ -15,6 +15,7 @@ USER_STOP = -210
 ATTEMPT_COMPLETION = -220
 POD_DELETED = -101
 POD_REFUSED = -200
+FRAMEWORK_REFUSED = -1100
 OUT_OF_MEMORY = -1200
 IMAGE_NOT_EXISTS = 254
 UNKNOWN_FAILURE = 255
@@ -95,6 +96,11 @@ def container_ending(exit_code: int, out_of_memory: bool, log: str) -> Ending:
     }
     message = f"[PAI_RUNTIME_ERROR_START]\n{_dump(runtime)}[PAI_RUNTIME_ERROR_END]"
     return Ending(code, _pod_failed("app", "Error", code, message), {**runtime, "name": "app"})
+
+
+def killed_ending(exit_code: int) -> Ending:
+    """The ending of a task whose container died together with the runtime in it, which left no message."""
+    return Ending(exit_code, _pod_failed("app", "Error", exit_code))
 
 
 def init_ending(code: int, message: str) -> Ending:

@@ -43,6 +43,29 @@ def text(
     return problem
 
 
+def email(pattern: re.Pattern[str]) -> Callable[[str, Any], str | None]:
+    """A check for a mail address; empty text counts as none given."""
+
+    def problem(name: str, value: Any) -> str | None:
+        if not isinstance(value, str):
+            return f'"{name}" must be a string'
+        return None if pattern.fullmatch(value) else f'"{name}" must be a valid email'
+
+    return problem
+
+
+def texts() -> Callable[[str, Any], str | None]:
+    """A check for a list of strings."""
+
+    def problem(name: str, value: Any) -> str | None:
+        if not isinstance(value, list):
+            return f'"{name}" must be an array'
+        bad = next((index for index, item in enumerate(value) if not isinstance(item, str) or not item), None)
+        return None if bad is None else f'"{name}" at position {bad} fails because ["{bad}" must be a string]'
+
+    return problem
+
+
 def one_of(*allowed: str) -> Callable[[str, Any], str | None]:
     """A check for one of a few words."""
 
@@ -52,23 +75,45 @@ def one_of(*allowed: str) -> Callable[[str, Any], str | None]:
     return problem
 
 
+def number(least: float, most: float) -> Callable[[str, Any], str | None]:
+    """A check for a number in a range."""
+
+    def problem(name: str, value: Any) -> str | None:
+        found = _number(value)
+        if found is None:
+            return f'"{name}" must be a number'
+        return _range_problem(name, found, least, most)
+
+    return problem
+
+
+def _number(value: Any) -> float | None:
+    """A number; joi reads digits in a string as one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _range_problem(name: str, found: float, least: float, most: float) -> str | None:
+    if found < least:
+        return f'"{name}" must be larger than or equal to {least}'
+    return f'"{name}" must be less than or equal to {most}' if found > most else None
+
+
 def whole_number(least: int, most: int) -> Callable[[str, Any], str | None]:
     """A check for a whole number in a range; joi reads digits in a string as a number."""
 
     def problem(name: str, value: Any) -> str | None:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
+        found = _number(value)
+        if found is None:
             return f'"{name}" must be a number'
-        if isinstance(value, bool) or math.isnan(number):
-            return f'"{name}" must be a number'
-        if number != int(number):
+        if found != int(found):
             return f'"{name}" must be an integer'
-        if number < least:
-            return f'"{name}" must be larger than or equal to {least}'
-        if number > most:
-            return f'"{name}" must be less than or equal to {most}'
-        return None
+        return _range_problem(name, found, least, most)
 
     return problem
 

@@ -85,7 +85,9 @@ def safe_load(text: str) -> Any:
         if "expected ',' or ']'" in problem or "expected ',' or '}'" in problem:
             problem = "missed comma between flow collection entries"
         raise _fault(readable, problem, error.problem_mark) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.reader.ReaderError as error:
+        raise PaiError(500, None, "the stream contains non-printable characters") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PaiError(500, None, str(error)) from error
 
 

@@ -30,6 +30,16 @@ def encode(payload: dict[str, Any], key: str) -> str:
     return f"{signed}.{_signature(signed, key)}"
 
 
+def payload_of(token: str) -> dict[str, Any] | None:
+    """What stands in a token, good or not; None for what is no token."""
+    try:
+        _header, payload, _signature_part = token.split(".")
+        found = json.loads(_decode(payload))
+    except (ValueError, UnicodeEncodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def decode(token: str, key: str, now_s: float) -> dict[str, Any] | None:
     """The payload, or None when the token is broken, signed with another key, or expired at ``now_s``."""
     signed, _, signature = token.rpartition(".")

@@ -12,8 +12,10 @@ from . import js_yaml
 from .errors import PaiError, invalid_protocol
 from .protocol_schema import JOB_PROTOCOL
 from .schema import check
-from .templates import render
+from .templates import js_text, render
 
+# More than that is no test of a job but of the patience of whoever runs the sandbox.
+_MOST_TASKS = 2000
 DOCKER_HUB = "https://index.docker.io/v1/"
 
 
@@ -34,6 +36,7 @@ class Role:
     ports: dict[str, int]
     min_failed: int
     min_succeeded: int
+    task_retries: int = 0
 
 
 @dataclass
@@ -49,6 +52,16 @@ class JobSpec:
     instances_given: bool = True
     total_gpus: int = 0
     total_tasks: int = 0
+    gang: bool = True
+
+    @property
+    def framework_problem(self) -> str | None:
+        """Why Kubernetes would refuse the job for good, or None."""
+        names = [role.name for role in self.roles]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            return f"Framework is invalid: several task roles are named {double!r} in Kubernetes"
+        return f"etcdserver: request is too large ({self.total_tasks} tasks)" if self.total_tasks > _MOST_TASKS else None
 
     def to_json(self) -> str:
         """Text for the store."""
@@ -147,16 +160,21 @@ def _role(spelling: str, document: dict[str, Any], auths: dict[str, dict[str, st
         ports=ports,
         min_failed=int(completion.get("minFailedInstances") or 1),
         min_succeeded=int(completion.get("minSucceededInstances") or instances),
+        task_retries=int(role.get("taskRetryCount") or 0),
     )
 
 
 def _storages(extras: dict[str, Any]) -> list[str]:
-    if isinstance(extras.get("storages"), list):
-        return [str(item.get("name")) for item in extras["storages"] if isinstance(item, dict)]
+    """Names of the storages that a job asks for, in either spelling."""
+    if extras.get("storages"):
+        entries = extras["storages"] if isinstance(extras["storages"], list) else []
+        return [js_text(item["name"]) for item in entries if isinstance(item, dict) and item.get("name")]
     plugins = extras.get("com.microsoft.pai.runtimeplugin")
     for plugin in plugins if isinstance(plugins, list) else []:
         if isinstance(plugin, dict) and plugin.get("plugin") == "teamwise_storage":
-            return [str(name) for name in (plugin.get("parameters") or {}).get("storageConfigNames", [])]
+            parameters = plugin.get("parameters")
+            names = parameters.get("storageConfigNames") if isinstance(parameters, dict) else None
+            return [js_text(name) for name in names if name] if isinstance(names, list) else []
     return []
 
 
@@ -195,4 +213,5 @@ def read_job(body: Any) -> JobSpec:
         instances_given=all("instances" in role for role in document["taskRoles"].values()),
         total_gpus=sum(role.gpu * role.instances for role in roles),
         total_tasks=sum(role.instances for role in roles),
+        gang=document.get("extras", {}).get("gangAllocation") is not False,
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from . import inputs, js_yaml, views
-from .context import Body, CurrentCaller, CurrentServer, Server, count, first_query, job_of
-from .errors import PaiError, answer, forbidden, invalid_parameters
+from . import inputs, js_values, js_yaml, views
+from .context import Body, CurrentCaller, CurrentServer, Server, count, job_of
+from .errors import PaiError, answer, forbidden, invalid_parameters, no_job_attempt
+from .ledger import now_ms
 from .protocol import JobSpec, read_job
-from .runner import now_ms
 from .states import COMPLETED
 from .store import JobQuery, Row
 from .tokens import Caller
@@ -22,6 +23,8 @@ router = APIRouter()
 
 _DEFAULT_LIMIT = 5000
 _MOST_ROWS = 50000
+_LARGEST_BIGINT = 2**63 - 1
+_LARGEST_INTEGER = 2**31 - 1
 _LONGEST_TAG = 512
 _EXECUTION = [inputs.Field("value", inputs.one_of("STOP", "START"))]
 _TAG = [inputs.Field("value", inputs.text(re.compile(r"[^,]+"), "value"))]
@@ -52,6 +55,9 @@ def submit(request: Request, server: CurrentServer, caller: CurrentCaller, body:
     if server.store.job(frame):
         raise used
     _check_grants(server, caller, spec)
+    for number in (spec.total_gpus, spec.total_tasks):
+        if abs(number) > _LARGEST_INTEGER:
+            raise PaiError(500, "UnknownError", f'value "{number}" is out of range for type integer')
     if not spec.instances_given:
         # The GPU total of a missing number is NaN, which the database column does not take.
         raise PaiError(500, "UnknownError", 'invalid input syntax for type integer: "NaN"')
@@ -65,8 +71,10 @@ def _check_grants(server: Server, caller: Caller, spec: JobSpec) -> None:
     user = server.users.get(caller.username)
     if user is None or spec.virtual_cluster not in server.users.granted(user):
         raise forbidden(f"User {caller.username} is not allowed to do operation in {spec.virtual_cluster}")
+    known = [storage.name for storage in server.settings.storages]
     for name in spec.storages:
-        raise PaiError(404, "NoStorageError", f"Storage {name} is not found.")
+        if name not in known:
+            raise PaiError(404, "NoStorageError", f"Storage {name} is not found.")
 
 
 def _job_fields(frame: str, caller: Caller, spec: JobSpec, text: str) -> Row:
@@ -89,32 +97,30 @@ def _job_fields(frame: str, caller: Caller, spec: JobSpec, text: str) -> Row:
 # List
 
 
-def _whole(request: Request, name: str, default: int, word: str) -> int:
-    text = request.query_params.get(name)
+def _whole(request: Request, name: str, default: int) -> int:
+    text = js_values.joined(request, name)
     if text is None:
         return default
-    found = re.match(r"\s*([+-]?\d+)", text)
-    if not found:
+    number = js_values.whole_of(text)
+    if number is None:
         raise PaiError(500, None, 'column "nan" does not exist')
-    number = int(found.group(1))
     if name == "limit" and number > _MOST_ROWS:
         raise invalid_parameters(f"Limit exceeds max number {_MOST_ROWS}.")
     if number < 0:
-        raise PaiError(500, None, f"{word} must not be negative")
+        raise PaiError(500, None, f"{name.upper()} must not be negative")
+    if number > _LARGEST_BIGINT:
+        raise PaiError(500, None, "bigint out of range")
     return number
 
 
-def _words(request: Request, name: str) -> list[str] | None:
-    text = first_query(request, name)
-    return None if text is None else text.split(",")
-
-
-def _order(text: str | None) -> str:
-    field, direction = [*(text or "").split(","), "", ""][:2]
+def _order(words: list[str] | None) -> str:
+    field, direction = [*(words or []), "", ""][:2]
     if field not in _ORDER_COLUMNS or direction not in ("ASC", "DESC"):
         return "submission_time DESC, id DESC"
     nulls = "LAST" if direction == "ASC" else "FIRST"
-    return f"{_ORDER_COLUMNS[field]} {direction} NULLS {nulls}, id DESC"
+    # The database leaves ties as it finds its rows; of one second's submissions the newest is wanted first.
+    ties = "DESC" if field == "submissionTime" else "ASC"
+    return f"{_ORDER_COLUMNS[field]} {direction} NULLS {nulls}, id {ties}"
 
 
 @router.get("/api/v2/jobs")
@@ -122,22 +128,23 @@ def list_jobs(request: Request, server: CurrentServer, caller: CurrentCaller) ->
     """A page of all users' jobs."""
     count(request, server.list_limit, caller)
     query = JobQuery(
-        usernames=_words(request, "username"),
-        clusters=_words(request, "vc"),
-        states=_words(request, "state"),
-        offset=_whole(request, "offset", 0, "OFFSET"),
-        limit=_whole(request, "limit", _DEFAULT_LIMIT, "LIMIT"),
-        tags_any=_words(request, "tagsContain"),
-        tags_none=_words(request, "tagsNotContain"),
-        keyword=request.query_params.get("keyword"),
-        priorities=_words(request, "jobPriority"),
-        order=_order(first_query(request, "order")),
+        usernames=js_values.words(request, "username"),
+        clusters=js_values.words(request, "vc"),
+        states=js_values.words(request, "state"),
+        offset=_whole(request, "offset", 0),
+        limit=_whole(request, "limit", _DEFAULT_LIMIT),
+        tags_any=js_values.words(request, "tagsContain"),
+        tags_none=js_values.words(request, "tagsNotContain"),
+        keyword=js_values.joined(request, "keyword"),
+        priorities=js_values.words(request, "jobPriority"),
+        order=_order(js_values.words(request, "order")),
     )
-    rows, total = server.store.list_jobs(query)
+    with_total = js_values.only(request, "withTotalCount") == "true"
+    rows, total = server.store.list_jobs(query, with_total)
     # Rows with a name that is not a hash are dropped after paging, so a page may be short.
     shown = [row for row in rows if re.fullmatch(r"[0-9a-f]{32}", row["debug_id"])]
-    data = [views.summary(row, server.store.tags(row["frame"])) for row in shown]
-    if request.query_params.get("withTotalCount") == "true":
+    data = [views.summary(row) for row in shown]
+    if with_total:
         return answer({"totalCount": total, "data": data})
     return answer(data)
 
@@ -145,13 +152,29 @@ def list_jobs(request: Request, server: CurrentServer, caller: CurrentCaller) ->
 # Read one
 
 
-def _detail(server: Server, frame: str, attempt_id: int | None = None) -> dict[str, Any]:
+def _attempt(server: Server, job: Row, wanted: float | None) -> Row | None:
+    """The attempt with a number, the latest for None and for what is not a number; ``LookupError`` when there is none.
+
+    Before the first attempt every number stands for that nothing.
+    """
+    latest: int | None = job["attempt_id"]
+    if latest is None:
+        return None
+    if wanted is None or math.isnan(wanted) or wanted == latest:
+        return server.store.known_attempt(job["frame"], latest)
+    found = server.store.attempt(job["frame"], int(wanted)) if 0 <= wanted < latest and wanted == int(wanted) else None
+    if found is None:
+        raise LookupError
+    return found
+
+
+def _detail(server: Server, frame: str, wanted: float | None = None) -> dict[str, Any]:
     job = job_of(server, frame)
-    chosen = job["attempt_id"] if attempt_id is None else attempt_id
-    attempt = None if chosen is None else server.store.attempt(frame, chosen)
-    if attempt is None and attempt_id is not None:
-        raise PaiError(404, "NoJobError", f"JobAttemptId {attempt_id} is not found in {frame}.")
-    tasks = server.store.tasks(frame, chosen) if attempt else []
+    try:
+        attempt = _attempt(server, job, wanted)
+    except LookupError as error:
+        raise no_job_attempt(f"JobAttemptId {js_values.shown_number(wanted or 0)} is not found in {frame}.") from error
+    tasks = server.store.tasks(frame, attempt["id"]) if attempt else []
     return views.detail(job, attempt, tasks, server.store.tags(frame))
 
 
@@ -164,7 +187,7 @@ def get_job(server: CurrentServer, caller: CurrentCaller, frame: str) -> Respons
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}")
 def get_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str) -> Response:
     """A job with one attempt; what is not a number stands for the latest."""
-    return answer(_detail(server, frame, int(attempt) if attempt.isdecimal() else None))
+    return answer(_detail(server, frame, js_values.number_of(attempt)))
 
 
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}/taskRoles/{role}/taskIndex/{index}/attempts")
@@ -176,31 +199,52 @@ def get_task(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: 
 
 def _task(server: Server, frame: str, attempt: str, role: str, index: str) -> tuple[Row, Row]:
     job = job_of(server, frame)
-    tasks = server.store.tasks(frame, int(attempt)) if attempt.isdecimal() else []
-    for task in tasks:
-        if task["role"] == role and str(task["task_index"]) == index:
+    wanted, number = js_values.number_of(attempt), js_values.number_of(index)
+    shown = js_values.shown_number(wanted)
+    try:
+        found = _attempt(server, job, wanted)
+    except LookupError as error:
+        raise no_job_attempt(f"Job attempt not found in job {frame} with jobAttemptIndex {shown}") from error
+    for task in server.store.tasks(frame, found["id"]) if found else []:
+        if task["role"] == role and task["task_index"] == number:
             return job, task
-    where = f"with jobAttemptIndex {attempt}, taskRoleName {role} and taskIndex {index}"
-    raise PaiError(404, "NoJobError", f"Task not found in Job {frame} {where}.")
+    where = f"with jobAttemptIndex {shown}, taskRoleName {role} and taskIndex {js_values.shown_number(number)}"
+    raise no_job_attempt(f"Task not found in Job {frame} {where}.")
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts/healthz")
 def attempts_health(caller: CurrentCaller) -> Response:
-    """The attempt history of old versions is not kept here."""
-    return answer({"message": "Launcher type is not supported"}, 501)
+    """Whether the history of attempts can be read."""
+    return Response("ok", media_type="text/html; charset=utf-8")
+
+
+def _old_attempt(server: Server, job: Row, attempt: Row | None, latest: bool) -> dict[str, Any]:
+    tasks = server.store.tasks(job["frame"], attempt["id"]) if attempt else []
+    return {**views.old_attempt(job, attempt, tasks), "isLatest": latest}
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts")
 def list_attempts(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
-    """Attempts in the old form, which only old clients read: the answer for an unknown job is all that is kept."""
-    job_of_old = server.store.job(frame)
-    return answer(None, 404) if job_of_old is None else answer([])
+    """All attempts in the form of old versions, the latest first and the earlier ones after it, oldest first."""
+    job = server.store.job(frame)
+    if job is None:
+        return answer(None, 404)
+    earlier = [server.store.known_attempt(frame, number) for number in range(job["attempt_id"] or 0)]
+    shown = [_old_attempt(server, job, _attempt(server, job, None), True)]
+    return answer([*shown, *(_old_attempt(server, job, attempt, False) for attempt in earlier)])
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts/{index}")
-def get_old_attempt(caller: CurrentCaller, frame: str, index: str) -> Response:
-    """One attempt in the old form; none is kept."""
-    raise PaiError(404, "NoJobError", f"Job attempt not found in job {frame} with jobAttemptIndex {index}")
+def get_old_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, index: str) -> Response:
+    """One attempt in the form of old versions; the server calls each of them the latest."""
+    job = job_of(server, frame)
+    wanted = js_values.number_of(index)
+    try:
+        attempt = _attempt(server, job, wanted)
+    except LookupError as error:
+        where = f"with jobAttemptIndex {js_values.shown_number(wanted)}"
+        raise no_job_attempt(f"Job attempt not found in job {frame} {where}") from error
+    return answer(_old_attempt(server, job, attempt, True))
 
 
 @router.get("/api/v2/jobs/{frame}/config")
@@ -221,14 +265,31 @@ def get_ssh(server: CurrentServer, caller: CurrentCaller, frame: str) -> Respons
 def get_events(request: Request, server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """What Kubernetes reported about a job, newest first."""
     job = job_of(server, frame)
-    rows = server.store.events(frame, request.query_params.get("type"))
+    rows = server.store.events(frame, request.query_params.getlist("type"))
     return answer({"totalCount": len(rows), "data": [views.event(job, row, server.settings.name) for row in rows]})
 
 
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}/taskRoles/{role}/taskIndex/{index}/attempts/{task_attempt}/logs")
-def get_logs(caller: CurrentCaller, frame: str, attempt: str, role: str, index: str, task_attempt: str) -> Response:
-    """The sandbox has no log manager; this is the server's answer without one."""
-    raise PaiError(500, "UnknownError", "Failed to get log list")
+def get_logs(
+    request: Request, server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str, role: str, index: str, task_attempt: str
+) -> Response:
+    """Links to the logs of one attempt of a task; every trouble but a missing log is one and the same 500."""
+    try:
+        job, task = _task(server, frame, attempt, role, index)
+    except PaiError as error:
+        raise _no_log_list() from error
+    wanted = js_values.number_of(task_attempt)
+    shown = next((one for one in views.task_history(job, task)["attempts"] if one["attemptId"] == wanted), None)
+    if shown is None or not shown["containerIp"]:
+        raise PaiError(404, "NoTaskLogError", "Log of task is not found.")
+    if not server.settings.log_manager:
+        raise _no_log_list()
+    tail = js_values.only(request, "tail-mode") == "true"
+    return answer({"locations": server.logs.locations(frame, role, shown["containerId"], tail)})
+
+
+def _no_log_list() -> PaiError:
+    return PaiError(500, "UnknownError", "Failed to get log list")
 
 
 # Change

@@ -18,6 +18,8 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
+from .protocol import JobSpec, Role
+
 Row = dict[str, Any]
 
 _SCHEMA = """
@@ -36,6 +38,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   platform_retries INTEGER NOT NULL DEFAULT 0, total_gpu_number INTEGER NOT NULL, total_task_number INTEGER NOT NULL,
   total_task_role_number INTEGER NOT NULL, job_priority TEXT);
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (sub_state);
+CREATE INDEX IF NOT EXISTS jobs_submitted ON jobs (submission_time, id);
+CREATE INDEX IF NOT EXISTS jobs_words ON jobs (user_name, job_name, virtual_cluster, state, submission_time);
 CREATE TABLE IF NOT EXISTS attempts (
   frame TEXT NOT NULL, id INTEGER NOT NULL, app_id TEXT, sub_state TEXT NOT NULL, start_time INTEGER NOT NULL,
   run_time INTEGER, completion_time INTEGER, exit_code INTEGER, diagnostics TEXT, runtime TEXT, trigger_message TEXT,
@@ -45,13 +49,31 @@ CREATE TABLE IF NOT EXISTS tasks (
   task_uid TEXT NOT NULL, pod_uid TEXT, host_ip TEXT, node_name TEXT, port_counts TEXT NOT NULL, container_id TEXT,
   sub_state TEXT NOT NULL, start_time INTEGER NOT NULL, run_time INTEGER, completion_time INTEGER, exit_code INTEGER,
   diagnostics TEXT, runtime TEXT, UNIQUE (frame, attempt, role, task_index));
+CREATE INDEX IF NOT EXISTS tasks_open ON tasks (sub_state);
 CREATE TABLE IF NOT EXISTS tags (
   id INTEGER PRIMARY KEY, frame TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (frame, name));
 CREATE TABLE IF NOT EXISTS events (
   uid TEXT PRIMARY KEY, frame TEXT NOT NULL, role TEXT, task_index INTEGER, pod_uid TEXT, type TEXT NOT NULL,
   reason TEXT NOT NULL, message TEXT NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL,
   count INTEGER NOT NULL DEFAULT 1, component TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_job ON events (frame);
 """
+#: Columns that came later than the first stores.
+_LATER_COLUMNS = {
+    "tasks": {
+        "task_attempt": "INTEGER NOT NULL DEFAULT 0",
+        "retries": "INTEGER NOT NULL DEFAULT 0",
+        "accountable_retries": "INTEGER NOT NULL DEFAULT 0",
+        "attempt_start_time": "INTEGER",
+        "attempt_run_time": "INTEGER",
+        "history": "TEXT",
+    }
+}
+_LISTED_COLUMNS = (
+    "frame, debug_id, user_name, job_name, virtual_cluster, execution_type, state, sub_state, submission_time, creation_time,"
+    " launch_time, completion_time, app_exit_code, user_retries, platform_retries, total_gpu_number, total_task_number,"
+    " total_task_role_number, job_priority"
+)
 
 
 def internal_name(frame: str) -> str:
@@ -124,6 +146,11 @@ class Store:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA case_sensitive_like=ON")
         self._db.executescript(_SCHEMA)
+        for table, columns in _LATER_COLUMNS.items():
+            known = {row["name"] for row in self._rows(f"PRAGMA table_info({table})")}
+            for name, kind in columns.items():
+                if name not in known:
+                    self._run(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
     def close(self) -> None:
         """Close the file."""
@@ -204,6 +231,10 @@ class Store:
         """Stored tokens, oldest first."""
         return [row["token"] for row in self._rows("SELECT token FROM tokens WHERE username = ? ORDER BY id", [username])]
 
+    def all_tokens(self) -> list[tuple[str, str]]:
+        """User name and token of every stored token."""
+        return [(row["username"], row["token"]) for row in self._rows("SELECT username, token FROM tokens ORDER BY id")]
+
     def add_token(self, username: str, token: str) -> None:
         """Store a token."""
         self._insert("tokens", {"username": username, "token": token})
@@ -247,18 +278,29 @@ class Store:
         """Change columns of a job."""
         self._update("jobs", "frame = ?", [frame], fields)
 
-    def open_jobs(self) -> list[Row]:
-        """Jobs that have not ended, oldest first."""
-        return self._rows("SELECT * FROM jobs WHERE sub_state != 'Completed' ORDER BY id")
+    def open_frames(self) -> list[str]:
+        """Names of the jobs that have not ended, oldest first."""
+        return [row["frame"] for row in self._rows("SELECT frame FROM jobs WHERE sub_state != 'Completed' ORDER BY id")]
 
-    def list_jobs(self, query: JobQuery) -> tuple[list[Row], int]:
-        """A page of jobs and how many match in all."""
+    def list_jobs(self, query: JobQuery, count: bool = False) -> tuple[list[Row], int | None]:
+        """A page of jobs with their tags, and how many match in all when ``count``."""
         where, values = _where(query)
         with self._lock:
-            total = int(self._rows(f"SELECT COUNT(*) AS n FROM jobs {where}", values)[0]["n"])
+            total = int(self._rows(f"SELECT COUNT(*) AS n FROM jobs {where}", values)[0]["n"]) if count else None
             page = [*values, query.limit, query.offset]
-            rows = self._rows(f"SELECT * FROM jobs {where} ORDER BY {query.order} LIMIT ? OFFSET ?", page)
+            rows = self._rows(f"SELECT {_LISTED_COLUMNS} FROM jobs {where} ORDER BY {query.order} LIMIT ? OFFSET ?", page)
+            tags = self._tags_of([row["frame"] for row in rows])
+        for row in rows:
+            row["tags"] = tags.get(row["frame"], [])
         return rows, total
+
+    def _tags_of(self, frames: list[str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        wanted = json.dumps(frames)
+        sql = "SELECT frame, name FROM tags WHERE frame IN (SELECT value FROM json_each(?)) ORDER BY id"
+        for row in self._rows(sql, [wanted]):
+            found.setdefault(row["frame"], []).append(row["name"])
+        return found
 
     def add_attempt(self, frame: str, attempt: int, fields: Row, tasks: list[Row]) -> None:
         """Keep a new attempt with its tasks and make it the job's latest."""
@@ -285,12 +327,36 @@ class Store:
         """The tasks of an attempt in the order of the job file."""
         return self._rows("SELECT * FROM tasks WHERE frame = ? AND attempt = ? ORDER BY id", [frame, attempt])
 
+    def task_of_pod(self, pod_uid: str) -> Row | None:
+        """The task whose latest or an earlier attempt had a pod."""
+        rows = self._rows("SELECT * FROM tasks WHERE pod_uid = ? OR instr(history, ?)", [pod_uid, pod_uid])
+        return rows[0] if rows else None
+
     def open_tasks(self) -> list[Row]:
         """Tasks that have not ended, with the figures of their job."""
         return self._rows(
             "SELECT t.*, j.spec, j.virtual_cluster FROM tasks t JOIN jobs j ON j.frame = t.frame AND j.attempt_id = t.attempt"
             " WHERE t.sub_state != 'Completed' AND j.sub_state != 'Completed'"
         )
+
+    def _placed(self) -> list[tuple[Row, Role]]:
+        found: list[tuple[Row, Role]] = []
+        for task in self.open_tasks():
+            if task["node_name"]:
+                role = next(role for role in JobSpec.from_json(task["spec"]).roles if role.name == task["role"])
+                found.append((task, role))
+        return found
+
+    def used_nodes(self) -> list[tuple[str, Role]]:
+        """Node and task role of each task that has a place."""
+        return [(task["node_name"], role) for task, role in self._placed()]
+
+    def used_by_cluster(self) -> dict[str, list[Role]]:
+        """The task roles of all tasks that have a place, by virtual cluster."""
+        found: dict[str, list[Role]] = {}
+        for task, role in self._placed():
+            found.setdefault(task["virtual_cluster"], []).append(role)
+        return found
 
     def update_task(self, task_id: int, **fields: Any) -> None:
         """Change columns of a task."""
@@ -336,7 +402,7 @@ class Store:
                 }
                 self._insert("events", fields)
 
-    def events(self, frame: str, kind: str | None) -> list[Row]:
-        """Events of a job, newest first."""
+    def events(self, frame: str, kinds: list[str]) -> list[Row]:
+        """Events of a job of some types, or of all, newest first."""
         rows = self._rows("SELECT * FROM events WHERE frame = ? ORDER BY last_time DESC, rowid DESC", [frame])
-        return [row for row in rows if kind is None or row["type"] == kind]
+        return [row for row in rows if not kinds or row["type"] in kinds]

@@ -29,13 +29,14 @@ class Caller:
 class Tokens:
     """The tokens of all users. A token is valid only while it is stored."""
 
-    def __init__(self, store: Store, users: Users) -> None:
+    def __init__(self, store: Store, users: Users, login_token_s: int = LOGIN_TOKEN_S) -> None:
         self._store = store
         self._users = users
+        self._login_token_s = login_token_s
         self._key = store.secret_key()
 
     def create(self, username: str, application: bool = False) -> str:
-        """Make and store a token; login tokens live for 7 days whatever the login asked for."""
+        """Make and store a token; login tokens live as long as the server says, whatever the login asked for."""
         now = int(time.time())
         payload: dict[str, Any] = {
             "username": username,
@@ -45,7 +46,7 @@ class Tokens:
             "iat": now,
         }
         if not application:
-            payload["exp"] = now + LOGIN_TOKEN_S
+            payload["exp"] = now + self._login_token_s
         token = jwt.encode(payload, self._key)
         self._store.drop_tokens(username, [kept for kept in self._store.tokens(username) if self.read(kept) is None])
         self._store.add_token(username, token)
@@ -58,6 +59,13 @@ class Tokens:
     def of(self, username: str) -> list[str]:
         """The stored tokens of a user, oldest first."""
         return self._store.tokens(username)
+
+    def expire_logins(self) -> None:
+        """Forget the login tokens of everybody, as if their time were over; application tokens stay."""
+        for username, token in self._store.all_tokens():
+            payload = self.read(token)
+            if payload is None or not payload["application"]:
+                self._store.drop_tokens(username, [token])
 
     def revoke(self, username: str, token: str) -> None:
         """Forget a token."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .job_ssh import new_key_pair
 from .store import Store
 
 DEFAULT_CLUSTER = "default"
+ADMIN_GROUP = "admingroup"
+_JOB_SSH = "jobSSH"
 
 
 @dataclass
@@ -104,12 +107,17 @@ class Users:
         """The clusters that a user may use; admins may use all."""
         return self.virtual_clusters() if user.admin else user.virtual_clusters
 
+    def groups(self, user: User) -> list[str]:
+        """The groups of a user: one for each virtual cluster, and that of the admins."""
+        return [*self.granted(user), ADMIN_GROUP] if user.admin else user.virtual_clusters
+
     def shown(self, user: User) -> dict[str, Any]:
         """A user as the API shows it: without the password."""
-        groups = [*self.granted(user), "admingroup"] if user.admin else user.virtual_clusters
+        if _JOB_SSH not in user.extension:
+            self.set_extension(user, {_JOB_SSH: new_key_pair()})
         return {
             "username": user.username,
-            "grouplist": groups,
+            "grouplist": self.groups(user),
             "email": user.email,
             "extension": user.extension,
             "admin": user.admin,

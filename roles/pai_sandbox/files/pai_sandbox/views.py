@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,8 +21,8 @@ def _retries(job: Row) -> int:
     return int(job["user_retries"] + job["platform_retries"])
 
 
-def summary(job: Row, tags: list[str]) -> dict[str, Any]:
-    """A job in the list."""
+def summary(job: Row) -> dict[str, Any]:
+    """A job in the list, with its ``tags`` in the row."""
     return {
         "debugId": job["debug_id"],
         "name": job["job_name"],
@@ -29,7 +30,7 @@ def summary(job: Row, tags: list[str]) -> dict[str, Any]:
         "state": job["state"],
         "subState": job["sub_state"],
         "executionType": job["execution_type"],
-        "tags": tags,
+        "tags": job["tags"],
         "retries": _retries(job),
         "retryDetails": _retry_details(job),
         "retryDelayTime": None,
@@ -46,46 +47,56 @@ def summary(job: Row, tags: list[str]) -> dict[str, Any]:
     }
 
 
-def _container(task: Row) -> dict[str, Any]:
+def _container(task: Row, attempt: Row) -> dict[str, Any]:
+    """The container of an attempt of a task; ``attempt`` is the task's own row for the latest one."""
     ports: dict[str, str] = {}
-    if task["pod_uid"]:
-        numbers = port_numbers(task["pod_uid"], json.loads(task["port_counts"]))
+    if attempt["pod_uid"]:
+        numbers = port_numbers(attempt["pod_uid"], json.loads(task["port_counts"]))
         ports = {label: ",".join(map(str, found)) for label, found in numbers.items()}
     path = f"/api/v2/jobs/{task['frame']}/attempts/{task['attempt']}/taskRoles/{task['role']}/taskIndex/{task['task_index']}"
     return {
-        "containerId": task["pod_uid"],
-        "containerIp": task["host_ip"],
-        "containerNodeName": task["node_name"],
+        "containerId": attempt["pod_uid"],
+        "containerIp": attempt["host_ip"],
+        "containerNodeName": attempt["node_name"],
         "containerPorts": ports,
         "containerGpus": None,
-        "containerLog": f"{path}/attempts/0/logs",
-        "containerExitCode": task["exit_code"],
-        "containerExitSpec": exit_spec(task["exit_code"]),
-        "containerExitDiagnostics": task["diagnostics"],
+        "containerLog": f"{path}/attempts/{attempt.get('task_attempt', attempt['id'])}/logs",
+        "containerExitCode": attempt["exit_code"],
+        "containerExitSpec": exit_spec(attempt["exit_code"]),
+        "containerExitDiagnostics": attempt["diagnostics"],
     }
 
 
-def _launched(row: Row) -> int | None:
+def _launched(row: Row, name: str = "run_time") -> int | None:
     """When it ran; what ended without running counts as launched at its end, as on the real server."""
-    found: int | None = row["run_time"] or row["completion_time"]
+    found: int | None = row[name] or row["completion_time"]
     return found
 
 
 def _task_attempt(task: Row) -> dict[str, Any]:
-    # Task retries need gangAllocation false and are not offered: a task has one attempt, number 0.
     return {
-        "attemptId": 0,
+        "attemptId": task["task_attempt"],
         "attemptState": shown_attempt_state(task["sub_state"], task["exit_code"]),
-        "currentAttemptCreatedTime": task["start_time"],
-        "currentAttemptLaunchedTime": _launched(task),
+        "currentAttemptCreatedTime": task["attempt_start_time"] or task["start_time"],
+        "currentAttemptLaunchedTime": _launched(task, "attempt_run_time" if task["task_attempt"] else "run_time"),
         "currentAttemptCompletedTime": task["completion_time"],
+    }
+
+
+def _past_attempt(past: Row) -> dict[str, Any]:
+    return {
+        "attemptId": past["id"],
+        "attemptState": past["state"],
+        "currentAttemptCreatedTime": past["start_time"],
+        "currentAttemptLaunchedTime": _launched(past),
+        "currentAttemptCompletedTime": past["completion_time"],
     }
 
 
 def _task_times(task: Row) -> dict[str, Any]:
     return {
-        "retries": 0,
-        "accountableRetries": 0,
+        "retries": task["retries"],
+        "accountableRetries": task["accountable_retries"],
         "createdTime": task["start_time"],
         "launchedTime": _launched(task),
         "completedTime": task["completion_time"],
@@ -97,7 +108,7 @@ def _task(task: Row) -> dict[str, Any]:
         "taskIndex": task["task_index"],
         "taskUid": task["task_uid"],
         "taskState": shown_state(task["sub_state"], task["exit_code"]),
-        **_container(task),
+        **_container(task, task),
         **_task_times(task),
         **_task_attempt(task),
     }
@@ -164,7 +175,8 @@ def detail(job: Row, attempt: Row | None, tasks: list[Row], tags: list[str]) -> 
 
 
 def task_history(job: Row, task: Row) -> dict[str, Any]:
-    """One task with its attempts."""
+    """One task with its attempts, the latest first."""
+    past = json.loads(task["history"] or "[]")
     return {
         "username": job["user_name"],
         "jobName": job["job_name"],
@@ -174,8 +186,55 @@ def task_history(job: Row, task: Row) -> dict[str, Any]:
         "taskUid": task["task_uid"],
         "taskState": shown_state(task["sub_state"], task["exit_code"]),
         **_task_times(task),
-        "attempts": [{**_task_attempt(task), **_container(task)}],
+        "attempts": [{**_task_attempt(task), **_container(task, task)}, *({**_past_attempt(one), **_container(task, one)} for one in past)],
     }
+
+
+def old_attempt(job: Row, attempt: Row | None, tasks: list[Row]) -> dict[str, Any]:
+    """An attempt in the form that versions before 1.3 had, without ``isLatest``."""
+    found: Row = attempt or {}
+    code, diagnostics = found.get("exit_code"), found.get("diagnostics")
+    messages = exit_messages(diagnostics, found.get("runtime"))
+    spec = exit_spec(code)
+    sub_state: str = found.get("sub_state") or job["sub_state"]
+    roles: dict[str, Any] = {}
+    for task in tasks:
+        role = roles.setdefault(task["role"], {"taskRoleStatus": {"name": task["role"]}, "taskStatuses": []})
+        container = _container(task, task)
+        kept = ("containerId", "containerIp", "containerGpus", "containerLog", "containerExitCode")
+        state = shown_state(task["sub_state"], task["exit_code"])
+        shown = {"taskIndex": task["task_index"], "taskState": state, **{key: container[key] for key in kept}}
+        role["taskStatuses"].append(shown)
+    shown_attempt: dict[str, Any] = {
+        "jobName": job["job_name"],
+        "frameworkName": job["debug_id"],
+        "userName": job["user_name"],
+        "state": shown_state(sub_state, code),
+        "originState": sub_state,
+        "jobStartedTime": job["creation_time"],
+        "attemptStartedTime": found.get("start_time"),
+        "attemptCompletedTime": found.get("completion_time"),
+        "exitCode": code,
+        "exitPhrase": spec["phrase"] if spec else None,
+        "exitType": found.get("exit_type"),
+        "exitDiagnostics": {"diagnosticsSummary": diagnostics, "runtime": messages["runtime"], "launcher": messages["launcher"]}
+        if messages
+        else None,
+        "appExitTriggerMessage": found.get("trigger_message"),
+        "appExitTriggerTaskRoleName": found.get("trigger_role"),
+        "appExitTriggerTaskIndex": found.get("trigger_index"),
+        "appExitSpec": spec,
+        "appExitDiagnostics": diagnostics,
+        "appExitMessages": messages,
+        "totalGpuNumber": job["total_gpu_number"],
+        "totalTaskNumber": job["total_task_number"],
+        "totalTaskRoleNumber": job["total_task_role_number"],
+        "taskRoles": roles,
+    }
+    if attempt is not None:
+        # The uid of the framework object, which is there once Kubernetes has taken the job.
+        shown_attempt |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, job["frame"])), "attemptIndex": attempt["id"]}
+    return shown_attempt
 
 
 def _iso(time_ms: int) -> str:
