@@ -11,6 +11,7 @@ description:
     the Dockerfile, build arguments, labels, target, platform and the base images' registry digests - and builds the image
     O(name):O(version)-first 12 digits of it only if neither the registry nor the engine has it.
   - The same content gives the same digest on every machine. Files that have not changed since the last run are not read again.
+  - Owners, times and extended attributes do not count. Sockets, pipes and devices are left out, whichever builder is used.
   - Builds with BuildKit through a docker CLI that can, else with the engine's classic builder.
   - Shows each step on the terminal while it runs, and the slowest ones at the end; with C(-v) every line of the output. A dropped SSH connection does
     not end the build, Ctrl-C does.

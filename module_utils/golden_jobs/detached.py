@@ -18,7 +18,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from .process_identity import identity, is_alive
 
 _POLL_S = 0.1
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -31,13 +33,13 @@ def run(path: str, work: Callable[[], None], fail: Callable[..., NoReturn]) -> N
     except FileExistsError:
         child, ours = _named_in(path), False
     else:
-        child, ours = os.fork(), True
-        if child == 0:
-            os.write(progress, (json.dumps({"pid": os.getpid()}) + "\n").encode())
+        child, ours = {"pid": os.fork()}, True
+        if child["pid"] == 0:
+            os.write(progress, (json.dumps({"pid": os.getpid(), "identity": identity()}) + "\n").encode())
             os.close(progress)
             _work_and_end(path, work)
         os.close(progress)
-    _pass_signals_to(child)
+    _pass_signals_to(child["pid"])
     status = _status_of(child, ours)
     if not os.path.exists(f"{path}.result"):
         how = f"was ended by signal {-status}" if status is not None and status < 0 else "ended"
@@ -71,18 +73,19 @@ def _work_and_end(path: str, work: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-def _named_in(path: str) -> int:
+def _named_in(path: str) -> dict[str, Any]:
     """The child that another process of this module has started; its first line may be a moment away."""
     for _attempt in range(100):
         with open(path, encoding="utf-8") as handle:
             line = handle.readline()
         if line.endswith("\n"):
-            return int(json.loads(line)["pid"])
+            first: dict[str, Any] = json.loads(line)
+            return first
         time.sleep(_POLL_S)
-    return 0
+    return {"pid": 0}
 
 
-def _pass_signals_to(child: int) -> None:
+def _pass_signals_to(pid: int) -> None:
     hung_up = False
 
     def hang_up(number: int, frame: object) -> None:
@@ -92,32 +95,21 @@ def _pass_signals_to(child: int) -> None:
     def pass_on(number: int, frame: object) -> None:
         if hung_up:
             os._exit(1)  # the connection's end (sshd, sudo) takes this process along, but not the work
-        os.kill(child, signal.SIGTERM)
+        if pid:
+            os.kill(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGHUP, hang_up)
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, pass_on)
 
 
-def _status_of(child: int, ours: bool) -> int | None:
+def _status_of(child: dict[str, Any], ours: bool) -> int | None:
     """Wait for the end; the exit code (negative: the signal) of a child of ours, None of another's."""
     if ours:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    while child and _alive(child):
+        return os.waitstatus_to_exitcode(os.waitpid(child["pid"], 0)[1])
+    while is_alive(child.get("identity", "")):
         time.sleep(_POLL_S)
     return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as handle:
-            return handle.read().rpartition(")")[2].split()[0] != "Z"  # ended, and its parent does not care
-    except OSError:
-        return False
 
 
 def _relay(path: str) -> None:

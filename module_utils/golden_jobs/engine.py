@@ -15,8 +15,15 @@ try:
     import docker
     import docker.errors
     import docker.tls
+    import docker.utils
     import requests.exceptions
     import urllib3.exceptions
+
+    class _Client(docker.APIClient):
+        """Verifies an engine by the CA that was given for it; requests alone would let REQUESTS_CA_BUNDLE overrule that."""
+
+        def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+            return super().merge_environment_settings(url, proxies, stream, self.verify if verify is None else verify, cert)
 
     DOCKER_IMPORT_ERROR = None
     #: What a call to the engine raises; while its answer streams, also what lies below the SDK.
@@ -89,10 +96,8 @@ class Engine:
             self._login = {"username": params["registry_username"], "password": params.get("registry_password") or ""}
         self._tls = _tls_options(params)
         try:
-            if self.address:
-                self.api = docker.APIClient(base_url=self.address, version="auto", timeout=params["timeout_s"], tls=_tls_config(self._tls))
-            else:
-                self.api = docker.from_env(version="auto", timeout=params["timeout_s"]).api
+            where = {"base_url": self.address, "tls": _tls_config(self._tls)} if self.address else docker.utils.kwargs_from_env()
+            self.api = _Client(version="auto", timeout=params["timeout_s"], **where)
         except ENGINE_ERRORS as error:
             raise GoldenJobsError(
                 f"No Docker engine answers at {self.address or os.environ.get('DOCKER_HOST') or 'the default socket'}: "

@@ -209,7 +209,8 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
     engine.call(f"The new image cannot be tagged {reference}", engine.api.tag, image_id, *split_tag(reference), force=True)
     duration_s = round(time.monotonic() - started, 2)
     steps.say_slowest()
-    progress.say(f"built {reference} in {seconds(duration_s)}")
+    size = engine.call(f"The engine does not describe {reference}", engine.api.inspect_image, reference)["Size"]
+    progress.say(f"built {reference} in {seconds(duration_s)}, {size / 1e6:.0f} MB")
     return {**result, "steps": [step.summary() for step in steps.of_dockerfile], "duration_s": duration_s, "log": job.log_path}
 
 

@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
         path = shlex.quote(self._path)
         self._low_level_execute_command(
             f"""(set -C; echo '{{"pid": 0}}' > {path}) 2>/dev/null && sleep 1; """
-            f"pid=$(sed -n '1s/^{{\"pid\": \\([1-9][0-9]*\\)}}.*/\\1/p' {path} 2>/dev/null); "
+            f"pid=$(sed -n '1s/^{{\"pid\": \\([1-9][0-9]*\\).*/\\1/p' {path} 2>/dev/null); "
             f'if [ -n "$pid" ] && kill -TERM "$pid" 2>/dev/null; then '
             f'n=0; while kill -0 "$pid" 2>/dev/null && [ $n -lt {STOP_WITHIN_S * 10} ]; do sleep 0.1; n=$((n+1)); done; fi; rm -f {path}*'
         )
