@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+
+from . import threads
 
 Result = TypeVar("Result")
 
@@ -16,8 +17,7 @@ class Background(Generic[Result]):
         self._call = call
         self._outcome: list[Any] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._thread = threads.start(self._run)
 
     def _run(self) -> None:
         try:

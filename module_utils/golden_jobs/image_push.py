@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import threads
 from .engine import ENGINE_SPEC, Engine, check_repository, check_tag, registry_host
 from .errors import GoldenJobsError
 from .layers import MOUNTED, PRESENT, PUSHED, Layers
@@ -296,7 +296,7 @@ class Push:
             except Exception as error:  # raised again where the events are read
                 inbox.put(error)
 
-        threading.Thread(target=read, daemon=True).start()
+        threads.start(read)
         while True:
             left_s = self._retry.left_s
             if left_s <= 0:

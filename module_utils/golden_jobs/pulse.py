@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from . import threads
 from .progress import Progress, seconds
 
 #: A line at least this often.
@@ -26,12 +27,11 @@ class Pulse:
         self._started = self._shown_at = time.monotonic()
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
         #: Whether anything was shown yet.
         self.heard = False
 
     def __enter__(self) -> Pulse:
-        self._thread.start()
+        self._thread = threads.start(self._beat)
         return self
 
     def __exit__(self, *_reason: Any) -> None:
