@@ -61,3 +61,5 @@ bench: demo ## print how long things take
 	python tests/bench/cold_demo.py
 	python tests/bench/noop.py
 	python tests/bench/five_thousand_jobs.py
+	python tests/bench/image_modules.py
+	python tests/bench/context_digest.py

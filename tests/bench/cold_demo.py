@@ -6,7 +6,6 @@ cold one only on a machine without engine and images: the table says what it fou
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from docker.errors import DockerException
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.bench.measure import goal, machine
 from tests.platform import Platform
 
 GOAL_S = 360.0
@@ -43,8 +43,8 @@ def main() -> None:
             platform.run("make", "purge")
     if done.returncode != 0:
         sys.exit(f"make demo failed:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
-    print(f"{os.cpu_count()} cores, found before: {before}")
-    print(f"{'make demo in a fresh clone':32}{elapsed_s:8.0f} s   goal: at most {GOAL_S:.0f} s{'' if elapsed_s <= GOAL_S else '  MISSED'}")
+    print(f"{machine()}; found before: {before}")
+    goal("make demo in a fresh clone", elapsed_s, "s", at_most=GOAL_S)
 
 
 if __name__ == "__main__":

@@ -3,25 +3,20 @@
 Starts a PAI sandbox of its own without containers; needs nothing else. Prints a table.
 """
 
-# ruff: noqa: E402 - the paths come first
-
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import ansible.module_utils
+from tests.bench.measure import goal, machine, medians, row, seconds, take_turns
 
-ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
-
+# ruff: isort: split
+# After the import that makes them importable.
 from ansible.module_utils.golden_jobs import pai_lookup
 from ansible.module_utils.golden_jobs.pai_client import PaiClient
 from ansible.module_utils.golden_jobs.progress import Progress
@@ -58,23 +53,33 @@ def by_listing(cluster: Sandbox, token: str, address: str) -> None:
         client.get_job(found["name"])
 
 
-def main() -> None:
-    ways: dict[str, Callable[[Sandbox, str, str], None]] = {"course: OOB3": by_course, "list all, read one": by_listing}
+def measure() -> dict[str, Any]:
+    """For each way: requests, and the median and the worst of its seconds."""
+    ways = {"by_course": by_course, "by_listing": by_listing}
     with tempfile.TemporaryDirectory() as folder, sandbox(Path(folder)) as cluster:
         golden_job(cluster)
         fill.add_finished_jobs(cluster.server.store, JOBS, "op")
         token = cluster.token()
-        print(f"{JOBS} jobs on a cluster; goal: {GOAL_REQUESTS} requests, {GOAL_S:g} s")
+        requests = {}
         for name, way in ways.items():
             cluster.proxy.log.clear()
             way(cluster, token, cluster.proxy_url)
-            requests = len(cluster.proxy.log)
-            times = []
-            for _round in range(ROUNDS):
-                started = time.monotonic()
-                way(cluster, token, cluster.url)
-                times.append(time.monotonic() - started)
-            print(f"{name:<20} {requests} requests  median {statistics.median(times):.2f} s  worst {max(times):.2f} s")
+            requests[name] = len(cluster.proxy.log)
+        times = take_turns(
+            {name: lambda _round, way=way: seconds(lambda: way(cluster, token, cluster.url)) for name, way in ways.items()}, ROUNDS
+        )
+    took = medians(times)
+    return {name: {"requests": requests[name], "median_s": took[name], "worst_s": max(times[name])} for name in ways}
+
+
+def main() -> None:
+    result = measure()
+    print(f"{machine()}; {JOBS} jobs on a cluster, {ROUNDS} rounds")
+    row("", "requests", "median", "worst")
+    for text, name in (("course: OOB3", "by_course"), ("list all, read one", "by_listing")):
+        row(text, str(result[name]["requests"]), f"{result[name]['median_s']:.2f} s", f"{result[name]['worst_s']:.2f} s")
+    goal("course: OOB3, requests", result["by_course"]["requests"], at_most=GOAL_REQUESTS)
+    goal("course: OOB3, median", result["by_course"]["median_s"], "s", at_most=GOAL_S)
 
 
 if __name__ == "__main__":

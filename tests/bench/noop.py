@@ -5,46 +5,49 @@ Needs the local platform (`make up`) with OOB3 live (`make demo`). Prints a tabl
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.measure import ROOT, changed, command, goal, machine, medians, row, seconds, take_turns
+
 ROUNDS = 5
 GOAL = 10.0
 
 EMPTY_PLAY = "- {name: Nothing, hosts: localhost, gather_facts: false, connection: local}\n"
 
 
-def seconds(*argv: str, must_say: str | None = None) -> float:
-    """Wall time of one command."""
-    started = time.monotonic()
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    elapsed = time.monotonic() - started
-    if done.returncode != 0 or (must_say and must_say not in done.stdout):
-        sys.exit(f"{' '.join(argv)} did not do what is measured:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
-    if must_say and any(f"changed={count}" in done.stdout for count in range(1, 100)):
+def rebuild() -> None:
+    """Ends the benchmark if there was something to do."""
+    output = command(["ansible-playbook", "rebuild.yml", "-e", "course=OOB3"])
+    if "PLAY RECAP" not in output or changed(output):
         sys.exit("The rebuild had something to do: run it again.")
-    return elapsed
 
 
-def main() -> None:
+def measure() -> dict[str, Any]:
+    """Medians in seconds and their ratio."""
     empty = ROOT / "reports" / "empty.yml"
     empty.parent.mkdir(exist_ok=True)
     empty.write_text(EMPTY_PLAY)
-    rebuild = ["ansible-playbook", "rebuild.yml", "-e", "course=OOB3"]
-    floor, noop = [], []
-    for _ in range(ROUNDS):  # alternating, so that a noisy machine disturbs both alike
-        floor.append(seconds("ansible-playbook", str(empty)))
-        noop.append(seconds(*rebuild, must_say="PLAY RECAP"))
-    ratio = statistics.median(noop) / statistics.median(floor)
-    print(f"{os.cpu_count()} cores, medians of {ROUNDS} alternating rounds")
-    print(f"{'empty ansible-playbook':32}{statistics.median(floor):8.2f} s")
-    print(f"{'rebuild.yml, nothing changed':32}{statistics.median(noop):8.2f} s")
-    print(f"{'ratio':32}{ratio:8.1f}   goal: at most {GOAL:.0f}{'' if ratio <= GOAL else '  MISSED'}")
+    times = take_turns(
+        {
+            "empty_s": lambda _round: seconds(lambda: command(["ansible-playbook", str(empty)])),
+            "noop_s": lambda _round: seconds(rebuild),
+        },
+        ROUNDS,
+    )
+    took = medians(times)
+    return {**took, "ratio": took["noop_s"] / took["empty_s"]}
+
+
+def main() -> None:
+    result = measure()
+    print(machine())
+    row(f"empty ansible-playbook, median of {ROUNDS}", f"{result['empty_s']:.2f} s")
+    row("rebuild.yml, nothing changed", f"{result['noop_s']:.2f} s")
+    goal("ratio", result["ratio"], at_most=GOAL)
 
 
 if __name__ == "__main__":
