@@ -314,7 +314,7 @@ def test_a_module_logs_in_once_and_gives_its_token_back(run: Run, cluster: Sandb
 
 
 def test_states_are_shown_as_they_change(cluster: Sandbox, tmp_path: Path):
-    cluster.rules({"wait_s": 0.3, "run_s": 0.3})
+    cluster.rules({"wait_s": 1.5, "run_s": 2.5})  # long enough to be seen on a loaded machine
     lines = spoken(cluster, tmp_path, name="x-1", state="succeeded", job=JOB, secrets=SECRETS)
     assert lines[0] == "x-1: submitted"
     assert [line.split()[1].rstrip(",") for line in lines[1:]] == ["WAITING", "RUNNING", "SUCCEEDED"]
