@@ -6,6 +6,7 @@ not each of them can: up to version 22 BuildKit is built in, later ones need the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -132,6 +133,8 @@ def build(engine: Engine, cli: Cli, job: BuildJob, steps: Steps, progress: Progr
         rendered, iidfile = os.path.join(private, "Dockerfile"), os.path.join(private, "image-id")
         with open(os.path.join(private, "config.json"), "w", encoding="utf-8") as handle:
             json.dump(_cli_config(engine), handle)
+        with open(os.path.join(private, ".buildNodeID"), "w", encoding="ascii") as handle:
+            handle.write(_node_id())
         with open(rendered, "w", encoding="utf-8") as handle:
             handle.write(job.recipe.dockerfile)
         with open(rendered + ".dockerignore", "wb") as binary:
@@ -150,6 +153,11 @@ def build(engine: Engine, cli: Cli, job: BuildJob, steps: Steps, progress: Progr
             raise failure(engine, job, steps, reader.last_words or f"docker build ended with {returncode}")
         with open(iidfile, encoding="ascii") as handle:
             return handle.read().strip()
+
+
+def _node_id() -> str:
+    """What the builder knows this host by, the same each time: else it would be sent the whole context again by every build."""
+    return hashlib.sha256(f"golden-jobs {os.uname().nodename} {os.getuid()}".encode()).hexdigest()
 
 
 def _cli_config(engine: Engine) -> dict[str, object]:

@@ -128,6 +128,19 @@ def test_both_builders_agree_on_the_digest_and_on_the_files(course: dict[str, An
     assert stat.S_IMODE(files[0]["www/run.sh"]) == 0o750
 
 
+def test_a_second_build_sends_the_builder_what_has_changed_alone(course: dict[str, Any]):
+    context = Path(course["context"])
+    (context / "data").write_bytes(os.urandom(8_000_000))
+    (context / "Dockerfile").write_text((context / "Dockerfile").read_text() + "COPY data /data\n")
+    build(course)
+    first = re.findall(r"transferring context: ([\d.]+)([kM]?B)", Path(course["log_path"]).read_text())
+    (context / "index.html").write_text("new")
+    build(course)
+    second = re.findall(r"transferring context: ([\d.]+)([kM]?B)", Path(course["log_path"]).read_text())
+    assert any(unit == "MB" and float(size) >= 8 for size, unit in first), first
+    assert not any(unit == "MB" for _size, unit in second), second
+
+
 def edit(context: Path, how: str) -> None:
     page = context / "index.html"
     if how == "one byte":
