@@ -15,7 +15,7 @@ def _records(engine: Any) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def pruned_build_cache(engine: Any, mark: str, context_bytes: int) -> Iterator[None]:
-    """Afterwards the new records are removed that belong to a step with `mark` in it, and the copies of contexts of about that size."""
+    """Afterwards the new records are removed that belong to a step with `mark` in it, and the copies of a context of exactly that size."""
     before = _records(engine)
     try:
         yield
@@ -27,19 +27,17 @@ def pruned_build_cache(engine: Any, mark: str, context_bytes: int) -> Iterator[N
 
 def _ours(new: dict[str, dict[str, Any]], mark: str, context_bytes: int) -> list[str]:
     """Ids, each before the one that it is based on: the engine keeps what something else is based on."""
-    ours = [name for name, record in new.items() if mark in record["Description"]]
-    for name in ours:  # grows while it is read: the steps before and after
-        parent = new[name]["Parent"]
-        nearby = [*([parent] if parent in new else []), *(other for other, record in new.items() if record["Parent"] == name)]
-        ours += [other for other in nearby if other not in ours]
+    marked = [name for name, record in new.items() if mark in record["Description"]]
+    after, before = list(marked), list(marked)
+    for name in after:  # both grow while they are read
+        after += [other for other, record in new.items() if record["Parent"] == name and other not in after]
+    for name in before:
+        before += [parent for parent in [new[name]["Parent"]] if parent in new and parent not in before]
+    ours = list(dict.fromkeys([*after, *before]))
 
     def depth(name: str) -> int:
         parent = new[name]["Parent"]
         return 1 + depth(parent) if parent in new else 0
 
-    contexts = [
-        name
-        for name, record in new.items()
-        if record["Description"] == CONTEXT and context_bytes <= record["Size"] < context_bytes + 10_000_000
-    ]
+    contexts = [name for name, record in new.items() if record["Description"] == CONTEXT and record["Size"] == context_bytes]
     return sorted(ours, key=depth, reverse=True) + contexts

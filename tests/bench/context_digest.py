@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.measure import goal, machine, row, seconds
+from tests.bench.measure import clean_up_when_terminated, goal, machine, row, seconds
 
 # ruff: isort: split
 # After the import that makes them importable.
@@ -106,6 +106,7 @@ def main() -> None:
         "--cold", action="store_true", help="drop the tree from the page cache first: measures the disk more than the hashing"
     )
     options = parser.parse_args()
+    clean_up_when_terminated()
     result = measure(options.gb, options.folder, cold=options.cold)
     print(f"{machine()}; {result['size_mb'] / 1000:.1f} GB in {result['files']} files")
     row("sha256sum, one core", f"{result['sha256sum_s']:.2f} s", f"{result['sha256sum_mb_per_s']} MB/s")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -29,17 +30,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench import push
 from tests.bench.build_cache import pruned_build_cache
-from tests.bench.measure import ROOT, command, goal, machine, medians, row, seconds, take_turns
+from tests.bench.measure import ROOT, clean_up_when_terminated, command, goal, machine, medians, row, seconds, take_turns
 from tests.bench.plays import Ansible, docker_cli
-from tests.integration.pushing import OwnRegistry, remove
-from tests.support import install, run_module, static_busybox
+from tests.support import run_module, static_busybox
 
 UNCHANGED_ROUNDS, COLD_ROUNDS = 5, 3
 #: Of a cold build by docker_build, with Ansible's start, to one by the bare CLI.
 COLD_GOAL = 1.05
 DATA_MB = 200
-#: Names our steps in the builder's cache.
-MARK = "golden-jobs-bench"
+#: Names our images, and our steps in the builder's cache; another run beside this one has another.
+MARK = f"golden-jobs-bench-{uuid.uuid4().hex[:8]}"
 THEIR_VENV = ROOT / ".cache" / "bench" / "ansible"
 THEIR_REQUIREMENTS = "ansible>=12,<13\ndocker>=7.1,<8\nrequests>=2.32,<3\n"
 
@@ -62,6 +62,7 @@ def make_context(folder: Path, steps: list[str], data_mb: int) -> Path:
     with (folder / "data" / "set.bin").open("wb") as handle:
         for _ in range(data_mb):
             handle.write(os.urandom(1_000_000))
+        handle.write(os.urandom(secrets.randbelow(10_000)))  # a size that tells this context from others in the builder's cache
     begin = [
         "FROM scratch",
         "COPY busybox /bin/busybox",
@@ -72,6 +73,11 @@ def make_context(folder: Path, steps: list[str], data_mb: int) -> Path:
     (folder / "Dockerfile").write_text("\n".join([*begin, *(f"RUN {step}" for step in steps), ""]))
     os.sync()  # or the builds would wait for the disk because of us
     return folder
+
+
+def content_bytes(context: Path) -> int:
+    """What the builder keeps of it: all but the Dockerfile, which travels by itself."""
+    return sum(path.stat().st_size for path in context.rglob("*") if path.is_file() and path.name != "Dockerfile")
 
 
 def their_ansible(folder: Path) -> Ansible:
@@ -115,55 +121,52 @@ def own_state(folder: Path) -> Iterator[None]:
 
 def measure_unchanged(engine: Any, folder: Path) -> dict[str, float]:
     """Medians in seconds where nothing is to be done."""
-    if not shutil.which("docker-registry"):
-        install("docker-registry")
     ours, theirs = Ansible(), their_ansible(folder)
-    context = str(make_context(folder / "context", QUICK_STEPS, data_mb=1))
-    own = OwnRegistry(folder / "registry")
-    prefix = f"{MARK}-{uuid.uuid4().hex[:8]}"
-    alone = {"name": f"{prefix}/docker_build", "version": "v1", "tags": ["v1"], "context": context, "ask_registry": False}
-    pushed = {**alone, "name": f"{own.address}/bench/unchanged", "ask_registry": True}
-    community = {"tag": "v1", "source": "build", "build": {"path": context}}
-    exists = {**community, "name": f"{prefix}/docker_image"}
-    rebuilds = {**community, "name": f"{prefix}/force_source", "force_source": True}
+    context = make_context(folder / "context", QUICK_STEPS, data_mb=1)
+    prefix = f"{MARK}-unchanged"
+    with (
+        pruned_build_cache(engine, MARK, content_bytes(context)),
+        push.empty_registry(engine, folder / "registry") as registry,
+        removed_images(engine, prefix),
+    ):
+        alone = {"name": f"{prefix}/docker_build", "version": "v1", "tags": ["v1"], "context": str(context), "ask_registry": False}
+        pushed = {**alone, "name": f"{registry}/bench/unchanged", "ask_registry": True}
+        community = {"tag": "v1", "source": "build", "build": {"path": str(context)}}
+        exists = {**community, "name": f"{prefix}/docker_image"}
+        rebuilds = {**community, "name": f"{prefix}/force_source", "force_source": True}
+        cli_build = ("build", "--quiet", "--tag", f"{prefix}/cli:v1", str(context))
 
-    own.start()
-    try:
-        with removed_images(engine, prefix):
-            docker_cli("build", "--quiet", "--tag", f"{prefix}/cli:v1", context)
-            ours.play("docker_build", alone, changes=1)
-            first = run_module("docker_build", **pushed)
-            for tag in (first["tag"], "v1"):
-                docker_cli("push", "--quiet", f"{pushed['name']}:{tag}")
-            for options in (exists, rebuilds):
-                theirs.play("community.docker.docker_image", options, changes=1)
-            times = take_turns(
-                {
-                    "cli": lambda _round: seconds(lambda: docker_cli("build", "--quiet", "--tag", f"{prefix}/cli:v1", context)),
-                    "start": lambda _round: ours.start(),
-                    "docker_build": lambda _round: ours.play("docker_build", pushed, changes=0),
-                    "docker_build_alone": lambda _round: ours.play("docker_build", alone, changes=0),
-                    "their_start": lambda _round: theirs.start(),
-                    "docker_image": lambda _round: theirs.play("community.docker.docker_image", exists, changes=0),
-                    "docker_image_force_source": lambda _round: theirs.play("community.docker.docker_image", rebuilds, changes=0),
-                },
-                UNCHANGED_ROUNDS,
-            )
-    finally:
-        own.stop()
-        remove(engine, own.address)
+        docker_cli(*cli_build)
+        ours.play("docker_build", alone, changes=1)
+        first = run_module("docker_build", **pushed)
+        for tag in (first["tag"], "v1"):
+            docker_cli("push", "--quiet", f"{pushed['name']}:{tag}")
+        for options in (exists, rebuilds):
+            theirs.play("community.docker.docker_image", options, changes=1)
+        times = take_turns(
+            {
+                "cli": lambda _round: seconds(lambda: docker_cli(*cli_build)),
+                "start": lambda _round: ours.start(),
+                "docker_build": lambda _round: ours.play("docker_build", pushed, changes=0),
+                "docker_build_alone": lambda _round: ours.play("docker_build", alone, changes=0),
+                "their_start": lambda _round: theirs.start(),
+                "docker_image": lambda _round: theirs.play("community.docker.docker_image", exists, changes=0),
+                "docker_image_force_source": lambda _round: theirs.play("community.docker.docker_image", rebuilds, changes=0),
+            },
+            UNCHANGED_ROUNDS,
+        )
     return medians(times)
 
 
 def measure_cold(engine: Any, folder: Path) -> dict[str, float]:
     """Medians in seconds of a build of which no builder has seen anything."""
     ours = Ansible()
-    prefix = f"{MARK}-{uuid.uuid4().hex[:8]}"
+    prefix = f"{MARK}-cold"
 
     def fresh(build: Any) -> float:
         context = make_context(folder / f"cold-{uuid.uuid4().hex[:8]}", SLOW_STEPS, DATA_MB)
         try:
-            with pruned_build_cache(engine, MARK, DATA_MB * 1_000_000), removed_images(engine, prefix):
+            with pruned_build_cache(engine, MARK, content_bytes(context)), removed_images(engine, prefix):
                 return float(build(str(context)))
         finally:
             shutil.rmtree(context)
@@ -187,8 +190,7 @@ def measure(only: str | None = None) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="golden-jobs-bench-") as temporary, own_state(Path(temporary) / "state"):
             folder = Path(temporary)
             if only != "build":
-                with pruned_build_cache(engine, MARK, 1_000_000):
-                    result["unchanged"] = _unchanged_ratios(measure_unchanged(engine, folder))
+                result["unchanged"] = _unchanged_ratios(measure_unchanged(engine, folder))
             if only != "unchanged":
                 result["build"] = _cold_ratios(measure_cold(engine, folder))
     if only in (None, "push"):
@@ -247,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["unchanged", "build", "push"])
     options = parser.parse_args()
+    clean_up_when_terminated()
     print(machine(), flush=True)
     report(measure(options.only))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ansible.module_utils
 import docker
@@ -32,10 +33,26 @@ def seconds(action: Callable[[], Any]) -> float:
 
 def command(argv: Sequence[str], *, env: dict[str, str] | None = None) -> str:
     """Run a command in the project's folder; its output. Ends the benchmark if it fails: its time would mean nothing."""
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
-    return done.stdout
+    with subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # unlike SIGKILL, it lets a build be ended in the engine as well
+            process.communicate()
+            raise
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(argv)} ended with {process.returncode}:\n{out[-2000:]}{err[-1000:]}")
+    return out
+
+
+def clean_up_when_terminated() -> None:
+    """SIGTERM, of `timeout` for example, ends the benchmark as Ctrl-C does: it removes what it has made."""
+
+    def end(number: int, _frame: Any) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is the removal
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def changed(output: str) -> int:
@@ -73,7 +90,7 @@ def machine() -> str:
 
 def row(text: str, *values: str) -> None:
     """A line of the table: what it is, and a column for each value."""
-    print(f"{text:46}" + "".join(f"{value:>12}" for value in values), flush=True)
+    print(f"{text:46}" + "".join(f"{value:>14}" for value in values), flush=True)
 
 
 def goal(text: str, value: float, unit: str = "", *, at_most: float | None = None, at_least: float | None = None) -> None:
@@ -81,4 +98,4 @@ def goal(text: str, value: float, unit: str = "", *, at_most: float | None = Non
     limit, words = (at_most, "at most") if at_most is not None else (at_least, "at least")
     missed = limit is not None and (value > limit if at_most is not None else value < limit)
     shown = f"{value:.2f}" if isinstance(value, float) else str(value)
-    print(f"{text:46}{shown + (unit and f' {unit}'):>12}   goal: {words} {limit:g}{'  MISSED' if missed else ''}", flush=True)
+    print(f"{text:46}{shown + (unit and f' {unit}'):>14}   goal: {words} {limit:g}{'  MISSED' if missed else ''}", flush=True)
