@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 #: A file that changed less than this before it was read may change again without a new time stamp: the kernel's clock
 #: ticks every few ms, FAT's every 2 s. Git calls such entries racy.
 RACY_NS = 3_000_000_000
