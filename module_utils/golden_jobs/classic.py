@@ -14,7 +14,7 @@ from typing import IO, Any
 from . import dockerfile, threads
 from .build_job import BuildJob, failure
 from .context import context_files
-from .engine import ENGINE_ERRORS, Engine
+from .engine import ENGINE_ERRORS, Engine, words
 from .errors import GoldenJobsError
 from .progress import Progress
 from .steps import Step, Steps
@@ -77,7 +77,7 @@ def build(engine: Engine, job: BuildJob, steps: Steps, progress: Progress) -> st
     """Build; the id of the new image, which has no tag yet. Raises GoldenJobsError (build_job.failure)."""
     reader = ClassicProgress(steps)
     context = _Context(job)
-    words = ""
+    last = ""
     with open(job.log_path, "w", encoding="utf-8") as log, _within(job), context.tar() as tar, steps.beating():
         try:
             for event in engine.api.build(
@@ -97,17 +97,17 @@ def build(engine: Engine, job: BuildJob, steps: Steps, progress: Progress) -> st
                 decode=True,
             ):
                 for raw in reader.feed(event):
-                    words = progress.masked(raw)
-                    log.write(words + "\n")
+                    last = progress.masked(raw)
+                    log.write(last + "\n")
                     log.flush()
-                    progress.detail(words)
+                    progress.detail(last)
                 if "error" in event:
-                    raise context.error or failure(engine, job, steps, words)
+                    raise context.error or failure(engine, job, steps, last)
         except ENGINE_ERRORS as error:
-            raise context.error or failure(engine, job, steps, " ".join(str(error).split())) from error
+            raise context.error or failure(engine, job, steps, words(error)) from error
     reader.finish()
     if not reader.image_id:
-        raise failure(engine, job, steps, words or "the engine named no image")
+        raise failure(engine, job, steps, last or "the engine named no image")
     return reader.image_id
 
 

@@ -101,7 +101,7 @@ class Engine:
         except ENGINE_ERRORS as error:
             raise GoldenJobsError(
                 f"No Docker engine answers at {self.address or os.environ.get('DOCKER_HOST') or 'the default socket'}: "
-                f"start it, or let the role build_server do it ({_short(error)})."
+                f"start it, or let the role build_server do it ({words(error)})."
             ) from error
 
     def answers(self) -> bool:
@@ -154,7 +154,7 @@ class Engine:
         except docker.errors.NotFound:
             raise
         except ENGINE_ERRORS as error:
-            raise GoldenJobsError(f"{what}: {_short(error)}.") from error
+            raise GoldenJobsError(f"{what}: {words(error)}.") from error
 
     def image(self, reference: str) -> dict[str, Any] | None:
         """The engine's description of a local image, or None."""
@@ -175,7 +175,7 @@ class Engine:
         except docker.errors.NotFound:
             return None
         except ENGINE_ERRORS as error:
-            text = _short(error)
+            text = words(error)
             if refused := login_refused(text, host, self.auth(reference)):
                 raise GoldenJobsError(refused) from error
             if "name unknown" in text or "manifest unknown" in text:
@@ -229,14 +229,14 @@ class Engine:
                 if "error" in event:
                     raise GoldenJobsError(self._not_pulled(reference, event["error"].strip()))
         except ENGINE_ERRORS as error:
-            raise GoldenJobsError(self._not_pulled(reference, _short(error))) from error
+            raise GoldenJobsError(self._not_pulled(reference, words(error))) from error
 
-    def _not_pulled(self, reference: str, words: str) -> str:
-        if "no space left on device" in words:
+    def _not_pulled(self, reference: str, text: str) -> str:
+        if "no space left on device" in text:
             return f"The image {reference} cannot be pulled: no space is left where the engine keeps its data ({self.data_root()}); make room there."
-        if refused := login_refused(words, registry_host(reference), self.auth(reference)):
+        if refused := login_refused(text, registry_host(reference), self.auth(reference)):
             return f"The image {reference} cannot be pulled: {refused}"
-        return f"The image {reference} cannot be pulled: {words.rstrip('.')}."
+        return f"The image {reference} cannot be pulled: {text.rstrip('.')}."
 
     @staticmethod
     def _repo_digests(image: Mapping[str, Any], reference: str) -> list[str]:
@@ -283,8 +283,8 @@ def login_refused(text: str, host: str, login: Mapping[str, str] | None) -> str 
     return f"The registry {host} wants a login: set registry_username and registry_password of that registry."
 
 
-def _short(error: Exception) -> str:
-    """The engine's own words, on one line, without the SDK's wrapping."""
+def words(error: BaseException) -> str:
+    """An error's own words, on one line, without the SDK's wrapping."""
     text = getattr(error, "explanation", None) or str(error)
     if isinstance(text, bytes):
         text = text.decode(errors="replace")

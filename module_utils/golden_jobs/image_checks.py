@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -10,14 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import image_check_command, image_check_config, image_check_file, image_check_http, image_check_port
+from .engine import ENGINE_ERRORS
 from .errors import GoldenJobsError
 from .image_container import ImageContainer
 from .progress import Progress, seconds
 from .pulse import Pulse
-
-with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
-    import docker.errors
-    import requests
 
 CHECK_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -172,7 +168,7 @@ class Checks:
                 problem = self._problem(what, check)
             except GoldenJobsError as error:
                 problem = str(error).rstrip(".")
-            except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            except ENGINE_ERRORS as error:
                 problem = f"it could not be run: {' '.join(str(error).split())}"
         return {
             "name": check["name"],

@@ -13,14 +13,13 @@ from typing import Any
 
 from . import image_leftovers
 from .container_files import ContainerFiles
-from .engine import Engine
+from .engine import ENGINE_ERRORS, Engine
 from .errors import GoldenJobsError
 from .progress import Progress
 
 with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
     import docker.errors
     import docker.types
-    import requests
 
 #: So much later than the exit code of the process that was killed the engine's event may come.
 _EVENT_S = 1
@@ -142,7 +141,7 @@ class ImageContainer:
         """Write the log to a file (a new one where no path is given): its path, and a clause for a message."""
         try:
             log = progress.masked(self.log())
-        except (docker.errors.DockerException, requests.RequestException):
+        except ENGINE_ERRORS:
             return None, "its log cannot be read"
         try:
             if path:

@@ -7,13 +7,12 @@ import time
 from collections.abc import Mapping
 
 from . import process_identity
-from .engine import Engine
+from .engine import ENGINE_ERRORS, Engine
 from .errors import GoldenJobsError
 from .progress import Progress
 
 with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
     import docker.errors
-    import requests
 
 #: On every container of image_test; its value is the image's reference.
 LABEL = "golden-jobs.image-test"
@@ -55,7 +54,7 @@ def remove(engine: Engine, name: str) -> None:
         engine.api.remove_container(name, v=True, force=True)
     except docker.errors.NotFound:
         return
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except ENGINE_ERRORS as error:
         if getattr(error, "status_code", None) == 409:
             return  # its removal is under way
         raise GoldenJobsError(f"The container {name} cannot be removed, the next image_test on this engine will do it: {error}.") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import threads
-from .engine import ENGINE_SPEC, Engine, check_repository, check_tag, registry_host
+from .engine import ENGINE_SPEC, Engine, check_repository, check_tag, registry_host, words
 from .errors import GoldenJobsError
 from .layers import MOUNTED, PRESENT, PUSHED, Layers
 from .progress import Progress, seconds
@@ -181,7 +181,7 @@ class Push:
                     raise self._engine_gone(f"while {reference} was asked for in the registry", cause) from error
                 what = f"The registry {registry_host(reference)} cannot be asked for {reference}"
                 silent = isinstance(cause, requests.exceptions.Timeout)
-                raise self._fault(reference, f"timed out after {seconds(api.timeout)}" if silent else _words(cause), what) from error
+                raise self._fault(reference, f"timed out after {seconds(api.timeout)}" if silent else words(cause), what) from error
 
         return self._retry.run(ask)
 
@@ -312,7 +312,7 @@ class Push:
             if item is ended:
                 return
             if isinstance(item, docker.errors.APIError):
-                raise self._fault(f"{self._name}:{tag}", _words(item)) from item
+                raise self._fault(f"{self._name}:{tag}", words(item)) from item
             if isinstance(item, Exception):
                 raise self._engine_gone(f"in the middle of the push of {self._name}:{tag}", item) from item
             yield item
@@ -356,10 +356,10 @@ class Push:
         return self._registry.ask(upload)
 
     def _engine_gone(self, when: str, error: BaseException | None) -> GoldenJobsError:
-        words = f" ({_words(error)})" if error else ""
+        reason = f" ({words(error)})" if error else ""
         return GoldenJobsError(
             f"The Docker engine at {self._engine.address or 'the default socket'} stopped answering {when}: "
-            f"start it again and repeat the push, which goes on with the layers that are missing{words}."
+            f"start it again and repeat the push, which goes on with the layers that are missing{reason}."
         )
 
 
@@ -395,9 +395,3 @@ def _layers(count: int) -> str:
 def _found_digest(status: str) -> str | None:
     match = _DIGEST.search(status)
     return match.group(1) if match else None
-
-
-def _words(error: BaseException | None) -> str:
-    """An error's own words on one line, without the SDK's wrapping."""
-    text = getattr(error, "explanation", None) or str(error)
-    return " ".join((text.decode(errors="replace") if isinstance(text, bytes) else str(text)).split()).rstrip(".")

@@ -8,16 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import image_checks, image_leftovers, image_ready, secret_scan
-from .engine import ENGINE_SPEC, Engine, registry_host
+from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
 from .image_checks import CHECK_SPEC, Checks
 from .image_container import ImageContainer, not_in_engine
 from .progress import Progress, seconds
 from .runner import PROGRESS_SPEC
-
-with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
-    import docker.errors
-    import requests
 
 SPEC: dict[str, Any] = {
     **ENGINE_SPEC,
@@ -132,7 +128,7 @@ def _with_log(
     container: ImageContainer, log_path: str | None, sentence: str, result: dict[str, Any], progress: Progress
 ) -> GoldenJobsError:
     """The sentence, where the whole log is, and the container's last lines."""
-    with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+    with contextlib.suppress(*ENGINE_ERRORS):
         tail = "\n".join(container.log(_LOG_LINES).splitlines()[-_LOG_LINES:])
         path, where = container.keep_log(log_path, progress)
         result = {**result, "log": path} if path else result
