@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from . import image_check_bytes
 from .container_files import ContainerFiles, File
-from .hashing import file_sha256
 
 
 def problem(files: ContainerFiles, check: Mapping[str, Any]) -> str | None:
@@ -53,17 +52,11 @@ def _owner_problem(files: ContainerFiles, found: File, check: Mapping[str, Any])
 
 def _content_problem(files: ContainerFiles, found: File, check: Mapping[str, Any]) -> str | None:
     path = check["file"]
-    if check["sha256"] is None and check["same_as"] is None:
+    if not image_check_bytes.wanted(check):
         return None
     if not found.is_file:
         return f"{path} is no file"
     has = files.sha256(path)
     if has is None:
         return f"{path} went away while it was read"
-    if check["sha256"] is not None and has != check["sha256"].lower():
-        return f"{path} has other bytes (sha256 {has[:12]}) than the sha256 {check['sha256'][:12].lower()}"
-    if check["same_as"] is not None:
-        ours = file_sha256(check["same_as"])
-        if has != ours:
-            return f"{path} has other bytes (sha256 {has[:12]}) than {os.path.basename(check['same_as'])} ({ours[:12]})"
-    return None
+    return image_check_bytes.problem(f"{path} has", has, check)

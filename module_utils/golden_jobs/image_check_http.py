@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import image_check_bytes
 from .background import Background
-from .hashing import file_sha256
 
 with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
     import requests
@@ -92,11 +91,6 @@ def _body_problem(path: str, answer: Answer, check: Mapping[str, Any]) -> str | 
         return f"{path} does not contain {check['contains']!r}"
     if check["not_contains"] is not None and check["not_contains"] in answer.text:
         return f"{path} contains {check['not_contains']!r}"
-    served = hashlib.sha256(answer.body).hexdigest()
-    if check["sha256"] is not None and served != check["sha256"].lower():
-        return f"{path} serves other bytes (sha256 {served[:12]}) than the sha256 {check['sha256'][:12].lower()}"
-    if check["same_as"] is not None:
-        ours = file_sha256(check["same_as"])
-        if served != ours:
-            return f"{path} serves other bytes (sha256 {served[:12]}) than {os.path.basename(check['same_as'])} ({ours[:12]})"
-    return None
+    if not image_check_bytes.wanted(check):
+        return None
+    return image_check_bytes.problem(f"{path} serves", hashlib.sha256(answer.body).hexdigest(), check)
