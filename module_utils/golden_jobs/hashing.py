@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from . import threads
 from .errors import GoldenJobsError
 from .progress import Progress
 
@@ -37,13 +38,13 @@ def hash_files(folder: str, sizes: Mapping[str, int], found: Found, progress: Pr
     Says how far it is every 5 s. GoldenJobsError for a file that cannot be read or does not stop changing.
     """
     job = _Job(folder, sizes, found)
-    threads = [threading.Thread(target=job.work, daemon=True) for _thread in range(min(os.cpu_count() or 1, len(sizes)))]
     total = sum(sizes.values())
     said = time.monotonic()
+    workers: list[threading.Thread] = []
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        for _worker in range(min(os.cpu_count() or 1, len(sizes))):
+            workers.append(threads.start(job.work))
+        for thread in workers:
             while thread.is_alive():
                 thread.join(max(0.0, said + _SAY_EVERY_S - time.monotonic()))
                 if thread.is_alive() and progress:
@@ -51,7 +52,7 @@ def hash_files(folder: str, sizes: Mapping[str, int], found: Found, progress: Pr
                 said = time.monotonic() if thread.is_alive() else said
     finally:
         job.stop = True  # Ctrl-C: the threads end with the piece at hand
-        for thread in threads:
+        for thread in workers:
             thread.join()
     if job.error:
         raise job.error
