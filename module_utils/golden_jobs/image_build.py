@@ -71,7 +71,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     tag = immutable_tag(params["version"], manifest.digest)
     check_tag(tag)
     reference = f"{params['name']}:{tag}"
-    local = engine.image(reference)
+    image = engine.image(reference)
     in_registry, moving = (
         engine.registry_digest(f"{params['name']}:{each}") if params["ask_registry"] else None for each in (tag, params["version"])
     )
@@ -91,7 +91,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     }
     last = LastImages()
     course = f"{params['name']}:{params['version']}"
-    if in_registry or local:
+    if in_registry or image:
         result["reason"] = f"{reference} is already {'in the registry' if in_registry else 'in this engine'}"
     else:
         before = last.read(course)
@@ -99,10 +99,10 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
         result["diff"] = diff(before, manifest)
         if before:
             _say_changes(result["changes"], progress)
-        result.update(_build(module, engine, _job(params, path, recipe, manifest, reference), reference, progress))
+        built, image = _build(module, engine, _job(params, path, recipe, manifest, reference), reference, progress)
+        result.update(built)
     if not module.check_mode and last.reference(course) != reference:
         last.write(course, manifest, reference)
-    image = engine.image(reference)
     if image:
         result["image_id"] = image["Id"]
         result["size_mb"] = round(image["Size"] / 1e6, 1)
@@ -176,8 +176,11 @@ def _job(params: Mapping[str, Any], path: str, recipe: Recipe, manifest: Manifes
     )
 
 
-def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress: Progress) -> dict[str, Any]:
-    """Build and tag with the immutable tag; nothing is tagged where the build or the context is not whole."""
+def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress: Progress) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Build and tag with the immutable tag; nothing is tagged where the build or the context is not whole.
+
+    The part of the result that is about the build, and the engine's description of the image (none in check mode).
+    """
     params = module.params
     builder, why = _builder(params, engine, job)
     result: dict[str, Any] = {
@@ -186,7 +189,7 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
         "builder": why,
     }
     if module.check_mode:
-        return result
+        return result, None
     started = time.monotonic()
     for base, identity in job.recipe.base_images.items():
         engine.ensure_pulled(base, identity)
@@ -208,10 +211,14 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
         )
     engine.call(f"The new image cannot be tagged {reference}", engine.api.tag, image_id, *split_tag(reference), force=True)
     duration_s = round(time.monotonic() - started, 2)
+    image = engine.image(reference)
+    if image is None:
+        raise GoldenJobsError(
+            f"The build ended well but the engine does not have {reference}; the log is {job.log_path}.", log=job.log_path
+        )
     steps.say_slowest()
-    size = engine.call(f"The engine does not describe {reference}", engine.api.inspect_image, reference)["Size"]
-    progress.say(f"built {reference} in {seconds(duration_s)}, {size / 1e6:.0f} MB")
-    return {**result, "steps": [step.summary() for step in steps.of_dockerfile], "duration_s": duration_s, "log": job.log_path}
+    progress.say(f"built {reference} in {seconds(duration_s)}, {image['Size'] / 1e6:.0f} MB")
+    return {**result, "steps": [step.summary() for step in steps.of_dockerfile], "duration_s": duration_s, "log": job.log_path}, image
 
 
 def _builder(params: Mapping[str, Any], engine: Engine, job: BuildJob) -> tuple[Builder, str]:
