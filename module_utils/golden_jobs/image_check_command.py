@@ -64,7 +64,7 @@ def run(container: ImageContainer, argv: list[str], user: str | None, timeout_s:
                 del output[:-_MOST_BYTES]
 
     call = api.exec_create(container.name, argv, user=user or "")["Id"]
-    running = Background(lambda: collect(api.exec_start(call, stream=True)))
+    running = Background(lambda: collect(api.exec_output(call)))
     ended = running.wait(timeout_s)
     text = bytes(output[-_MOST_BYTES:]).decode(errors="replace").strip()
     if not ended:
