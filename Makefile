@@ -56,6 +56,7 @@ integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry a
 test: lint sanity unit integration ## everything that a change has to pass
 
 test-all: test ## test, and the scenarios that take longer
+	pytest tests/scenarios
 
 bench: demo ## print how long things take
 	python tests/bench/cold_demo.py

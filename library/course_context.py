@@ -30,7 +30,11 @@ options:
     description: Folder on the control node whose files, without C(*.j2), go to the root of O(dest).
     type: path
   files:
-    description: Further folders on the control node, by the name of the folder that they become in O(dest).
+    description: Further folders and files on the control node, by the path that they get in O(dest).
+    type: dict
+    default: {}
+  texts:
+    description: Further files, by path in O(dest), with their text.
     type: dict
     default: {}
   search_path:
@@ -47,7 +51,7 @@ options:
     default: []
     suboptions:
       path:
-        description: Folder in O(dest) that gets the files, without C(.git).
+        description: Folder in O(dest) that gets the files, without C(.git). Beside it C(PATH.sha256) lists them for C(sha256sum --check).
         type: str
         required: true
       repository:
@@ -58,8 +62,66 @@ options:
         description: A full commit id, or a branch or tag that is looked up at each run.
         type: str
         required: true
+      deploy_key:
+        description: Private key for an ssh address. Only git sees it, in a file in memory that is gone afterwards.
+        type: str
+      known_hosts:
+        description: Lines of a known_hosts file. The first key that a host shows is taken and remembered where it is not set.
+        type: str
+      username:
+        description: User that goes with O(sources[].token).
+        type: str
+        default: git
+      token:
+        description: Token or password for an https address. Only git sees it.
+        type: str
+      written:
+        description: Set by the action plugin, not for playbooks. Where the entry was written.
+        type: str
+  downloads:
+    description: Files that the build server fetches. They are kept in O(cache) and resumed where a transfer broke off.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: File in O(dest), outside of all O(sources[].path).
+        type: str
+        required: true
+      url:
+        description: Address, V(http), V(https) or V(file) of the build server.
+        type: str
+        required: true
+      sha256:
+        description: The file's checksum.
+        type: str
+        required: true
+      headers:
+        description: Headers of the request, for example a login.
+        type: dict
+        default: {}
+      written:
+        description: Set by the action plugin, not for playbooks. Where the entry was written.
+        type: str
+  site:
+    description: How the build server reaches the outside, for O(sources) and O(downloads).
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CA bundle on the build server.
+        type: path
+      http_proxy:
+        description: Proxy for http.
+        type: str
+      https_proxy:
+        description: Proxy for https.
+        type: str
+      no_proxy:
+        description: Hosts that need no proxy.
+        type: str
   timeout_s:
-    description: Seconds that one git command may take.
+    description: Seconds that one git command, or one download with its retries, may take.
     type: int
     default: 600
 """
@@ -89,6 +151,11 @@ commits:
   description: The commit of each source by its path.
   returned: success
   type: dict
+requirements:
+  description: What the requirements files that the Dockerfile names ask for, each with name and conditional.
+  returned: success
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

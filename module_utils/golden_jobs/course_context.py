@@ -1,22 +1,22 @@
 """course_context: make a folder on the build server equal to what a course's build shall get.
 
-The folder has two kinds of content: files that come from the control node in one archive, and sources (git
-repositories at a commit) that the build server fetches itself. It is brought up to date in place, so that what did
+The folder has two kinds of content: files that come from the control node in one archive, and what the build server
+fetches itself: sources (git repositories at a commit) and downloads (URLs with a checksum). It is brought up to date in place, so that what did
 not change keeps its inode and times; whatever else lies in it is removed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
-import subprocess
+import stat
 import tarfile
-from collections.abc import Mapping
 from typing import IO, Any, cast
 
+from . import download, git_source
+from .digest_cache import DigestCache
 from .errors import GoldenJobsError
+from .hashing import hash_files
 from .progress import Progress
 
 SPEC: dict[str, Any] = {
@@ -27,21 +27,26 @@ SPEC: dict[str, Any] = {
     "search_path": {"type": "list", "elements": "path"},
     "archive": {"type": "path"},
     "dest": {"type": "path", "required": True},
-    "sources": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "path": {"type": "str", "required": True},
-            "repository": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
-        },
-    },
+    "texts": {"type": "dict", "default": {}},
+    "sources": {"type": "list", "elements": "dict", "default": [], "options": git_source.SPEC, "mutually_exclusive": [["deploy_key", "token"]]},
+    "downloads": {"type": "list", "elements": "dict", "default": [], "options": download.SPEC},
+    "site": {"type": "dict", "default": {}, "options": {
+        "ca_file": {"type": "path"},
+        "http_proxy": {"type": "str", "no_log": True},
+        "https_proxy": {"type": "str", "no_log": True},
+        "no_proxy": {"type": "str"},
+    }},
     "cache": {"type": "path", "required": True},
     "timeout_s": {"type": "int", "default": 600},
-}
+}  # fmt: skip
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+#: Keys of `site` -> environment of git and of downloads.
+_SITE = {
+    "ca_file": ("REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"),
+    "http_proxy": ("http_proxy",),
+    "https_proxy": ("https_proxy",),
+    "no_proxy": ("no_proxy", "NO_PROXY"),
+}
 
 
 def run(module: Any, progress: Progress) -> dict[str, Any]:
@@ -54,21 +59,45 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     if not params["archive"]:
         raise GoldenJobsError("course_context came without an archive: its action plugin (plugins/action/course_context.py) was not found.")
     os.umask(0o022)  # permission bits are part of the context digest: the same on every machine
-    dest = params["dest"]
+    dest, cache, timeout_s = params["dest"], params["cache"], params["timeout_s"]
+    for name, value in (params["site"] or {}).items():
+        os.environ.update(dict.fromkeys(_SITE[name], value) if value else {})
     sources = [_checked(source) for source in params["sources"]]
+    downloads = [_checked(item) for item in params["downloads"]]
+    for source in sources:
+        git_source.check(source)
+    for item in downloads:
+        download.check(item)
+        for source in sources:
+            if item["path"].startswith(source["path"] + "/"):
+                raise GoldenJobsError(
+                    f"The download {item['path']} lies in the repository of {source['path']}: name another folder, for example data{download.at(item)}."
+                )
+    # All that comes from elsewhere first: what cannot be had leaves the folder as it was.
+    fetched = {item["path"]: download.fetch(item, cache, timeout_s, progress) for item in downloads}
     os.makedirs(dest, exist_ok=True)
     kept = _unpack(params["archive"], dest)
     commits = {}
     for source in sources:
-        commits[source["path"]] = _check_out(source, dest, params["cache"], params["timeout_s"], progress)
-    _prune(dest, kept, {source["path"] for source in sources})
+        path = source["path"]
+        commits[path] = git_source.check_out(source, dest, cache, timeout_s, progress)
+        manifest = _manifest(os.path.join(dest, path), commits[path], cache)
+        _write(os.path.join(dest, f"{path}.sha256"), manifest.encode("utf-8", "surrogateescape"), 0o644)
+        kept.add(f"{path}.sha256")
+    source_paths = {source["path"] for source in sources}
+    for path, cached in fetched.items():
+        _place(cached, os.path.join(dest, path))
+        kept.add(path)
+    _prune(dest, kept, source_paths)
     return {"changed": False, "dest": dest, "commits": commits}
 
 
 def _checked(source: dict[str, Any]) -> dict[str, Any]:
     path = os.path.normpath(source["path"])
     if path.startswith(("/", "..")) or path == ".":
-        raise GoldenJobsError(f"The source path {source['path']!r} leaves the context: name a folder inside it, for example courseware.")
+        raise GoldenJobsError(
+            f"The path {source['path']!r} leaves the context: name one inside it, for example courseware{download.at(source)}."
+        )
     return {**source, "path": path}
 
 
@@ -99,77 +128,49 @@ def _write(path: str, content: bytes, mode: int) -> None:
     os.replace(path + ".new", path)
 
 
-def _check_out(source: Mapping[str, Any], dest: str, cache: str, timeout_s: int, progress: Progress) -> str:
-    """Bring one repository's files at one commit to `dest`/path; the commit.
-
-    The bare repository stays in the cache; a commit that it has already costs no network. An index of its own beside
-    the work tree lets git see what changed, so an unchanged tree is neither written nor read again.
-    """
-    repository, version = source["repository"], source["version"]
-    key = hashlib.sha256(repository.encode()).hexdigest()[:16]
-    bare = os.path.join(cache, f"{key}.git")
-    tree = os.path.join(dest, source["path"])
-    os.makedirs(cache, exist_ok=True)
-    if not os.path.isdir(bare):
-        _git(source, ["init", "--quiet", "--bare", bare], timeout_s)
-    if _COMMIT.fullmatch(version):
-        commit = version
-    else:
-        answer = _git(source, ["ls-remote", repository, version, f"{version}^{{}}"], timeout_s).split()
-        if not answer:
-            raise GoldenJobsError(f"The repository {repository} has no branch, tag or commit {version!r}.")
-        commit = answer[-2]  # of an annotated tag the peeled line comes last
-    if not _has(bare, commit):
-        progress.say(f"fetching {repository} at {commit[:12]}")
-        try:
-            _git(source, ["-C", bare, "fetch", "--quiet", "--depth", "1", repository, commit], timeout_s)
-        except GoldenJobsError:
-            # Some servers give no single commit: take all branches and tags instead.
-            _git(source, ["-C", bare, "fetch", "--quiet", "--tags", repository, "+refs/heads/*:refs/heads/*"], timeout_s)
-            if not _has(bare, commit):
-                raise GoldenJobsError(f"The repository {repository} has no commit {commit}.") from None
-    os.makedirs(tree, exist_ok=True)
-    index = {"GIT_INDEX_FILE": os.path.join(os.path.dirname(os.path.abspath(dest)), f"index-{source['path'].replace('/', '_')}")}
-    git = ["--git-dir", bare, "--work-tree", tree, "-c", "core.bare=false", "-c", "core.autocrlf=false"]
-    _git(source, [*git, "read-tree", "--reset", "-u", commit], timeout_s, index)
-    _git(source, [*git, "checkout-index", "--all", "--force"], timeout_s, index)
-    _git(source, [*git, "-C", tree, "clean", "-ffdxq"], timeout_s, index)
-    return commit
-
-
-def _has(bare: str, commit: str) -> bool:
-    return subprocess.run(["git", "-C", bare, "cat-file", "-e", f"{commit}^{{tree}}"], capture_output=True, check=False).returncode == 0
-
-
-def _git(source: Mapping[str, Any], argv: list[str], timeout_s: int, environment: Mapping[str, str] | None = None) -> str:
-    # The operator's own git settings (hooks, templates, credential prompts) must not decide what a context holds.
-    env = {
-        **os.environ,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "safe.directory",
-        "GIT_CONFIG_VALUE_0": "*",
-    }
+def _place(source: str, path: str) -> None:
+    """Have a downloaded file in the context. It shares its bytes with the cache where both are on one file system."""
+    if os.path.exists(path) and not os.path.islink(path) and os.path.samefile(source, path):
+        return
+    if os.path.lexists(path):
+        _remove(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
-        done = subprocess.run(
-            ["git", *argv],
-            env={**env, **(environment or {})},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise GoldenJobsError("git is not installed on this build server: install the package git.") from error
-    except subprocess.TimeoutExpired as error:
-        raise GoldenJobsError(f"The repository {source['repository']} gave no answer within {timeout_s} s.") from error
-    if done.returncode != 0:
-        words = [line for line in done.stderr.strip().splitlines() if line] or ["no message"]
-        raise GoldenJobsError(
-            f"The repository {source['repository']} at {source['version']!r} cannot be had: {' '.join(words[:2]).rstrip('.')}."
-        )
-    return done.stdout
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+        os.chmod(path, 0o644)
+
+
+def _manifest(tree: str, commit: str, cache: str) -> str:
+    """What `sha256sum --check` reads: a line for each file of a source, so that an image can be proven to have it."""
+    known = DigestCache(cache, tree)
+    files: dict[str, str] = {}
+    unknown: dict[str, int] = {}
+    for folder, _folders, names in os.walk(tree):
+        for name in names:
+            full = os.path.join(folder, name)
+            status = os.lstat(full)
+            path = os.path.relpath(full, tree)
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if digest := known.get(path, status):
+                files[path] = digest
+            else:
+                unknown[path] = status.st_size
+
+    def found(path: str, status: os.stat_result, sha256: str, started_ns: int) -> None:
+        files[path] = sha256
+        known.put(path, status, sha256, started_ns)
+
+    hash_files(tree, unknown, found)
+    known.save()
+    return "".join([f"# commit {commit}\n", *(_manifest_line(path, files[path]) for path in sorted(files))])
+
+
+def _manifest_line(path: str, sha256: str) -> str:
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"{'' if escaped == path else chr(92)}{sha256}  {escaped}\n"
 
 
 def _prune(dest: str, kept: set[str], source_paths: set[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,25 +44,8 @@ def _effective(template, root, image, virtual_cluster, registry, overrides):
     return job, lines
 
 
-def compose(template, root, image=None, virtual_cluster=None, registry=None, overrides=None):
-    """A job template (a file below the folder `root`) made into the job of one cluster: `{job, revision, problem}`.
-
-    `job` comes without secrets, so that it may be shown (`golden_job_secrets` has them); `problem` is one sentence
-    about bad input, else empty.
-    """
-    try:
-        job, lines = _effective(template, root, image, virtual_cluster, registry, overrides)
-        protocol.validate(job, lines)
-        protocol.dump_yaml(job)
-    except GoldenJobsError as error:
-        return {"job": {}, "revision": "", "problem": str(error)}
-    shown = {key: value for key, value in job.items() if key != "secrets"}
-    # A shell's ${#list[@]} is no Jinja comment.
-    return {"job": wrap_var(shown), "revision": protocol.revision(str(_plain(image) or ""), job), "problem": ""}
-
-
 def secrets(template, root, image=None, virtual_cluster=None, registry=None, overrides=None):
-    """The secrets of the same job, for `pai_job`'s option of that name."""
+    """The secrets of a job template (a file below the folder `root`) with its layers, for `pai_job`'s option of that name."""
     job, _lines = _effective(template, root, image, virtual_cluster, registry, overrides)
     return wrap_var(job.get("secrets") or {})
 
@@ -78,7 +60,7 @@ def smoke(template, root, overrides=None, http_port=8888):
     return wrap_var(
         {
             "command": protocol.task_commands(job, role),
-            "env": protocol.task_environment(job, role, ports={"http": int(http_port), "ssh": 22}),
+            "env": protocol.task_environment(job, role, ports={"http": int(http_port), "code": int(http_port) + 1, "ssh": 22}),
             "memory_mb": job["taskRoles"][role]["resourcePerInstance"]["memoryMB"],
             "shm_mb": (job["taskRoles"][role].get("extraContainerOptions") or {}).get("shmMB") or 512,
             "hide": [str(secret) for secret in (job.get("secrets") or {}).values()],
@@ -86,73 +68,67 @@ def smoke(template, root, overrides=None, http_port=8888):
     )
 
 
-def plan(jobs, course, revision, user=None):
-    """`golden_job.plan` for the jobs of one cluster."""
-    try:
-        return golden_job.plan(str(course), _plain(jobs), str(revision), _plain(user))
-    except GoldenJobsError as error:
-        raise AnsibleFilterError(str(error)) from error
+def courses(names, hostvars, built=True):
+    """What each course brings to a rollout, from its host variables, in the form that `effective_job` and `golden_job` take.
+
+    `built`: leave out those whose image this run does not know (their build has failed; the others go on). Without it
+    the moving tag stands for an image that has not been built yet.
+    """
+    found = []
+    for name in names:
+        course = hostvars[name]
+        if built and "course_image_reference" not in course:
+            continue
+        registry = hostvars[course["course_registry"]]
+        address = registry["registry_address"]
+        moving = f"{address}/{course['course_image']}:{course['course_version']}"
+        found.append(
+            {
+                "name": str(name),
+                "image": course.get("course_image_reference") or moving,
+                "digest": course.get("course_image_digest") or "",
+                "template": course["course_job"],
+                "overrides": course.get("course_job_overrides") or {},
+                "hold": course.get("course_hold") or "",
+                "probes": course.get("course_probes") or [],
+                "registry": {
+                    "address": address,
+                    "username": registry.get("registry_username") or "",
+                    "password": registry.get("registry_password") or "",
+                },
+            }
+        )
+    return _plain(found)
+
+
+def scopes(names):
+    """Names of courses as `golden_job` takes them for a hold."""
+    return [{"name": str(name)} for name in names]
 
 
 def plan_lines(plans, cluster):
-    """For people, one line per course of `golden_job_plans`: where it answers, or what will be submitted and stopped."""
+    """For people, one line per course of a plan: where it answers, or what will be submitted and stopped."""
     lines = []
-    for course, planned in _plain(plans).items():
+    for planned in _plain(plans):
         if planned["action"] == "none":
-            lines.append(_live_line(course, cluster, planned))
+            lines.append(_live_line(planned["course"], cluster, planned))
             continue
-        stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] else ""
-        untags = f"; then untag {', '.join(planned['demote'])}" if planned["demote"] else ""
-        lines.append(f"  {course} on {cluster}: {planned['reason']}{stops}{untags}")
+        stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] and planned["candidate"] else ""
+        untags = f"; then untag {', '.join(planned['demote'])}" if planned["demote"] and planned["candidate"] else ""
+        lines.append(f"  {planned['course']} on {cluster}: {planned['reason']}{stops}{untags}")
     return lines
 
 
-def outdated(plans):
-    """Whether any course of `golden_job_plans` has something to do."""
-    return any(planned["action"] != "none" for planned in _plain(plans).values())
+def refusal(plans, cluster):
+    """One sentence for the courses of a plan that may not go on."""
+    return " ".join(
+        f"{planned['course']} on {cluster}: {planned['reason']}." for planned in _plain(plans) if planned["action"] == "refused"
+    )
 
 
-def reason(result):
-    """Why a step failed, as part of a sentence: a module's own words, or what a probe got instead of a good answer."""
-    result = _plain(result)
-    message = result.get("msg", "no reason given")
-    if result.get("advice"):  # what the module tells its user to do, the role does
-        message = message.rstrip(".").removesuffix("; " + result["advice"])
-    if result.get("url"):
-        message = f"{result['url']} does not answer well: {_probe_problem(result)}"
-    return message.rstrip(".")
-
-
-def _probe_problem(result):
-    """What is wrong with an answer of the module `uri`."""
-    status = result.get("status", -1)
-    if status == -1:
-        return re.sub(r".*Request failed: |<\w+ error |\[Errno -?\d+\] |>", "", result.get("msg", ""))
-    if status != 200:
-        return f"HTTP {status}"
-    return "JSON without a version" if "json" in result else "no JSON"
-
-
-def failure(planned, cluster, why, undone):
-    """The sentence that ends a rollout on one cluster: what failed, and how the cluster is left."""
-    planned, undone = _plain(planned), _plain(undone)
-    if not undone or undone.get("skipped"):
-        left = ["nothing was stopped"]
-    elif undone.get("msg"):
-        left = [f"it could not be stopped: {undone['msg'].rstrip('.')}"]
-    elif undone.get("changed"):
-        left = ["it was stopped"]
-    elif undone.get("exit_code") is not None and "exit code" not in why:
-        left = [f"it had ended with exit code {undone['exit_code']} ({undone['exit_meaning']})"]
-    else:
-        left = []
-    left += [f"{planned['live']} stays current"] if planned["live"] else []
-    return f"{planned['name']} does not take over on {cluster} ({why}){'; ' if left else ''}{', and '.join(left)}."
-
-
-def live_lines(live, cluster):
-    """For people, one line per course of `golden_job_live`: where it answers on this cluster."""
-    return [_live_line(course, cluster, job) for course, job in _plain(live).items()]
+def live_lines(plans, cluster):
+    """For people, one line per course of a plan that was carried out: where it answers on this cluster, or why it was left alone."""
+    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in _plain(plans)], cluster)
 
 
 def _live_line(course, cluster, job):
@@ -203,14 +179,12 @@ def environment_line(found, course, student, cluster, golden=None):
 class FilterModule:
     def filters(self):
         return {
-            "golden_job_compose": compose,
+            "golden_job_courses": courses,
+            "golden_job_scopes": scopes,
+            "golden_job_refusal": refusal,
             "golden_job_secrets": secrets,
             "golden_job_smoke": smoke,
-            "golden_job_plan": plan,
             "golden_job_plan_lines": plan_lines,
-            "golden_job_outdated": outdated,
-            "golden_job_reason": reason,
-            "golden_job_failure": failure,
             "golden_job_live_lines": live_lines,
             "golden_job_status_table": status_table,
             "golden_job_url": url,

@@ -8,7 +8,6 @@ import re
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pytest
@@ -81,13 +80,42 @@ def test_nothing_of_the_site_becomes_part_of_an_image(template: Path) -> None:
             assert not re.search(r"https?://", one.text), one
 
 
+@pytest.mark.parametrize("code_server", [False, True])
 @pytest.mark.parametrize("template", COURSE_TEMPLATES, ids=name_of)
-def test_what_changes_least_comes_first(template: Path) -> None:
+def test_what_changes_least_comes_first(template: Path, code_server: bool) -> None:
+    signs = ["FROM", "nfs-common", "install_code_server", "uv pip install", "courseware/", "courseware.sha256", "branding", "clean up"]
     parts = [
-        next(part for part in ("FROM", "nfs-common", "uv pip install", "courseware/", "branding") if part in f"{one.keyword} {one.text}")
-        for one in instructions(template)
+        next(sign for sign in signs if sign in f"{one.keyword} {one.text}")
+        for one in instructions(template, course_code_server=code_server)
     ]
-    assert parts == ["FROM", "nfs-common", "uv pip install", "courseware/", "branding"]
+    assert parts == [sign for sign in signs if code_server or sign != "install_code_server"]
+
+
+MACROS = {
+    "jupyter": "{% import 'macros/jupyter.j2' as jupyter %}{{ jupyter.install('VERSION') }}",
+    "pip": "{% import 'macros/python.j2' as python %}{{ python.install('r.txt', pip=true) }}",
+    "data": "{% import 'macros/data.j2' as data %}{{ data.install() }}",
+}
+
+
+def one_line(text: str) -> str:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(DOCKERFILES), undefined=jinja2.StrictUndefined, trim_blocks=True)
+    (instruction,) = dockerfile.parse(environment.from_string(text).render())
+    return f"{instruction.keyword} {instruction.text}"
+
+
+@pytest.mark.parametrize(
+    ("version", "package"),
+    [("notebook-6.4", "notebook>=6.4"), ("notebook-6.5", "notebook>=6.5"), ("notebook-7", "notebook>=7"), ("lab-4", "jupyterlab>=4")],
+)
+def test_each_jupyter_is_one_step(version: str, package: str) -> None:
+    assert f"'{package}" in one_line(MACROS["jupyter"].replace("VERSION", version))
+
+
+def test_plain_pip_and_data_sets_are_one_step_each() -> None:
+    assert re.search(r"python3 -m pip install .*-r /tmp/requirements\.txt$", one_line(MACROS["pip"]))
+    assert "uv" not in one_line(MACROS["pip"])
+    assert one_line(MACROS["data"]) == "COPY data/ /root/data/"
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=name_of)
@@ -143,68 +171,6 @@ def test_the_logo_is_a_wide_png() -> None:
     assert width > 2 * height >= 48
 
 
-def load_installer() -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "install", "__file__": str(BRANDING / "install.py")}
-    exec(compile((BRANDING / "install.py").read_text(), "install.py", "exec"), names)
-    return names
-
-
-def stock_jupyter(folder: Path, places: list[str]) -> Path:
-    for place in places:
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(b"stock")
-    return folder
-
-
-def test_our_images_come_before_those_of_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install = load_installer()
-    places = [place for group in install["PLACES"].values() for place in group]
-    stock = stock_jupyter(tmp_path / "stock", places)
-    settings = tmp_path / "prefix" / "etc" / "jupyter" / "jupyter_server_config.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"ServerApp": {"quit_button": false}}')
-    monkeypatch.setitem(install, "static_folder", {"jupyter_server": stock}.get)
-    monkeypatch.setitem(install, "TARGET", tmp_path / "ours")
-    monkeypatch.setattr("sys.prefix", str(tmp_path / "prefix"))
-    install["main"]()
-    for image, group in install["PLACES"].items():
-        for place in group:
-            assert (tmp_path / "ours" / place).read_bytes() == (BRANDING / image).read_bytes()
-            assert (stock / place).read_bytes() == b"stock"
-    assert (stock / "custom" / "custom.css").read_bytes() == (BRANDING / "custom.css").read_bytes()
-    config = json.loads(settings.read_text())
-    assert config["ServerApp"] == {"quit_button": False, "extra_static_paths": ["/opt/branding/static"]}
-    assert config["LabApp"]["custom_css"] is True
-
-
-def test_the_classic_pages_are_branded_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install = load_installer()
-    stock = stock_jupyter(tmp_path, ["base/images/logo.png", "base/images/favicon-terminal.ico", "base/images/other.png"])
-    monkeypatch.setitem(install, "static_folder", {"nbclassic": stock}.get)
-    install["main"]()
-    assert (stock / "base/images/logo.png").read_bytes() == (BRANDING / "logo.png").read_bytes()
-    assert (stock / "base/images/favicon-terminal.ico").read_bytes() == (BRANDING / "favicon-terminal.ico").read_bytes()
-    assert (stock / "base/images/other.png").read_bytes() == b"stock"
-
-
-@pytest.mark.parametrize("missing", ["logo/logo.png", "favicons/favicon-terminal.ico"])
-def test_a_stock_file_that_has_moved_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    install = load_installer()
-    places = [place for group in install["PLACES"].values() for place in group if place != missing]
-    stock = stock_jupyter(tmp_path / "stock", places)
-    monkeypatch.setitem(install, "static_folder", {"jupyter_server": stock}.get)
-    monkeypatch.setitem(install, "TARGET", tmp_path / "ours")
-    with pytest.raises(SystemExit, match=re.escape(missing)):
-        install["main"]()
-
-
-def test_an_environment_without_jupyter_fails_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    install = load_installer()
-    monkeypatch.setitem(install, "static_folder", lambda package: None)
-    with pytest.raises(SystemExit, match="no Jupyter"):
-        install["main"]()
-
-
 # ------------------------------------------------------------------------------------------------- job files
 
 
@@ -221,7 +187,9 @@ def test_a_golden_job_starts_jupyter_on_the_port_that_the_cluster_gives(path: Pa
     (role,) = job["taskRoles"]
     assert role == "taskrole"
     assert job["taskRoles"][role]["instances"] == 1
-    assert job["taskRoles"][role]["resourcePerInstance"]["ports"] == {"http": 1}
+    ports = job["taskRoles"][role]["resourcePerInstance"]["ports"]
+    assert ports["http"] == 1
+    assert set(ports) <= {"http", "code"}
     script = protocol.task_commands(job)
     for option in (
         '--port="$PAI_PORT_LIST_taskrole_0_http"',
@@ -232,7 +200,7 @@ def test_a_golden_job_starts_jupyter_on_the_port_that_the_cluster_gives(path: Pa
     ):
         assert option in script.split(), script
     variables = set(re.findall(r"\$\{?(\w+)", script))
-    assert variables <= set(protocol.task_environment(job, ports={"http": 8888}))  # nounset ends the job at any other
+    assert variables <= set(protocol.task_environment(job, ports=dict.fromkeys(ports, 8888)))  # nounset ends the job at any other
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "yamls" / "old").glob("*.yaml")), ids=name_of)

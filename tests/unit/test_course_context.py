@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +24,9 @@ GIT = {
     "GIT_COMMITTER_NAME": "a",
     "GIT_COMMITTER_EMAIL": "a@localhost",
 }
+
+
+SOURCE = {"deploy_key": None, "known_hosts": None, "username": "git", "token": None, "written": "inventory/courses.yml:7"}
 
 
 def git(folder: Path, *argv: str) -> str:
@@ -43,7 +48,12 @@ def repository(tmp_path: Path) -> Path:
 
 
 def make(
-    tmp_path: Path, repository: Path | str, version: str = "main", files: dict[str, str] | None = None, path: str = "courseware"
+    tmp_path: Path,
+    repository: Path | str,
+    version: str = "main",
+    files: dict[str, str] | None = None,
+    path: str = "courseware",
+    downloads: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
     archive = tmp_path / "archive.tar"
     with tarfile.open(archive, "w") as tar:
@@ -55,7 +65,9 @@ def make(
         "dest": str(tmp_path / "work" / "context"),
         "archive": str(archive),
         "cache": str(tmp_path / "cache"),
-        "sources": [{"path": path, "repository": str(repository), "version": version}],
+        "sources": [{**SOURCE, "path": path, "repository": str(repository), "version": version}],
+        "downloads": [{"headers": {}, "written": None, **item} for item in downloads],
+        "site": {},
         "timeout_s": 30,
     }
     return course_context.run(SimpleNamespace(params=params), Progress(None))
@@ -75,7 +87,7 @@ def test_without_its_action_plugin_nothing_is_touched(tmp_path: Path):
 
 def test_the_context_has_the_files_and_the_courseware_without_git(tmp_path: Path, repository: Path):
     result = make(tmp_path, repository)
-    assert listing(tmp_path) == {"Dockerfile", "courseware/a.ipynb", "courseware/run.sh"}
+    assert listing(tmp_path) == {"Dockerfile", "courseware.sha256", "courseware/a.ipynb", "courseware/run.sh"}
     assert result["commits"] == {"courseware": git(repository, "rev-parse", "HEAD")}
     assert os.access(tmp_path / "work" / "context" / "courseware" / "run.sh", os.X_OK)
 
@@ -98,7 +110,7 @@ def test_what_does_not_belong_there_is_removed_and_what_was_changed_is_restored(
     (context / "courseware" / "stray").write_text("")
     (context / "stray").write_text("")
     make(tmp_path, repository)
-    assert listing(tmp_path) == {"Dockerfile", "courseware/a.ipynb", "courseware/run.sh"}
+    assert listing(tmp_path) == {"Dockerfile", "courseware.sha256", "courseware/a.ipynb", "courseware/run.sh"}
     assert (context / "courseware" / "a.ipynb").read_text() == "{}"
     assert not (context / "old").exists()
 
@@ -118,7 +130,9 @@ def test_a_commit_that_is_in_the_cache_needs_no_repository(tmp_path: Path, repos
 
 
 def test_a_repository_that_cannot_be_had_is_one_sentence(tmp_path: Path):
-    with pytest.raises(GoldenJobsError, match=r"The repository .*nothing at 'main' cannot be had") as failure:
+    with pytest.raises(
+        GoldenJobsError, match=r"The repository .*nothing at 'main' cannot be had.*\(inventory/courses.yml:7\)\.$"
+    ) as failure:
         make(tmp_path, tmp_path / "nothing")
     assert "\n" not in str(failure.value)
 
@@ -131,3 +145,46 @@ def test_a_branch_that_does_not_exist_is_named(tmp_path: Path, repository: Path)
 def test_a_source_cannot_leave_the_context(tmp_path: Path, repository: Path):
     with pytest.raises(GoldenJobsError, match="leaves the context"):
         make(tmp_path, repository, path="../outside")
+
+
+def test_the_list_of_the_courseware_is_what_sha256sum_checks(tmp_path: Path, repository: Path):
+    (repository / "odd \\ name\n.txt").write_text("odd")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "odd")
+    commit = make(tmp_path, repository)["commits"]["courseware"]
+    context = tmp_path / "work" / "context"
+    assert (context / "courseware.sha256").read_text().startswith(f"# commit {commit}\n")
+    check = ["sha256sum", "--check", "--strict", "--quiet", str(context / "courseware.sha256")]
+    assert subprocess.run(check, cwd=context / "courseware", check=False).returncode == 0
+    (context / "courseware" / "a.ipynb").write_text("another")
+    assert subprocess.run(check, cwd=context / "courseware", capture_output=True, check=False).returncode == 1
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown(tmp_path: Path):
+    with pytest.raises(GoldenJobsError, match="holds a password: give it as token") as failure:
+        make(tmp_path, "https://me:geheim@git.example.com/x.git")
+    assert "geheim" not in str(failure.value)
+
+
+def test_what_cannot_be_downloaded_leaves_the_context_as_it_was(tmp_path: Path, repository: Path):
+    make(tmp_path, repository)
+    before = listing(tmp_path)
+    item = {"path": "data/x", "url": f"file://{tmp_path}/nothing", "sha256": "0" * 64}
+    with pytest.raises(GoldenJobsError, match="cannot be read"):
+        make(tmp_path, repository, files={"Dockerfile": "FROM y\n"}, downloads=[item])
+    assert listing(tmp_path) == before
+    assert (tmp_path / "work" / "context" / "Dockerfile").read_text() == "FROM x\n"
+
+
+def test_a_download_is_in_the_context_until_it_is_no_longer_asked_for(tmp_path: Path, repository: Path):
+    (tmp_path / "set.csv").write_text("1,2\n")
+    sha256 = hashlib.sha256(b"1,2\n").hexdigest()
+    make(tmp_path, repository, downloads=[{"path": "data/set.csv", "url": f"file://{tmp_path}/set.csv", "sha256": sha256}])
+    assert (tmp_path / "work" / "context" / "data" / "set.csv").read_text() == "1,2\n"
+    make(tmp_path, repository)
+    assert not (tmp_path / "work" / "context" / "data").exists()
+
+
+def test_a_download_cannot_lie_in_a_repository(tmp_path: Path, repository: Path):
+    with pytest.raises(GoldenJobsError, match="lies in the repository"):
+        make(tmp_path, repository, downloads=[{"path": "courseware/x", "url": "file:///x", "sha256": "0" * 64}])

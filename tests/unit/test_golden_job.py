@@ -115,9 +115,10 @@ def test_two_jobs_of_the_wanted_revision_end_as_one():
     assert (result["name"], result["retire"]) == (f"golden-OOB3-{NEW}-1", [f"golden-OOB3-{NEW}-2"])
 
 
-def test_going_back_to_a_revision_that_still_runs_uses_it():
+def test_going_back_makes_a_job_that_is_newer_than_the_one_it_replaces():
     result = plan("OOB3", [old(tags=PLAIN), new(tags=CURRENT)], OLD, "op")
-    assert (result["action"], result["name"], result["live"]) == ("resume", f"golden-OOB3-{OLD}-1", f"golden-OOB3-{NEW}-1")
+    assert (result["action"], result["name"], result["live"]) == ("submit", f"golden-OOB3-{OLD}-2", f"golden-OOB3-{NEW}-1")
+    assert result["retire"] == [f"golden-OOB3-{OLD}-1", f"golden-OOB3-{NEW}-1"]
 
 
 @pytest.mark.parametrize(
@@ -268,77 +269,6 @@ def filters():
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded.FilterModule().filters()
-
-
-PLANNED = {
-    "name": "golden-C-bbbbbbbb-1",
-    "live": "golden-C-aaaaaaaa-1",
-    "reason": "submit it",
-    "retire": ["golden-C-aaaaaaaa-1"],
-    "demote": [],
-}
-
-
-@pytest.mark.parametrize(
-    ("undone", "end"),
-    [
-        ({"changed": True, "exit_code": -210, "exit_meaning": "x"}, "(why); it was stopped, and golden-C-aaaaaaaa-1 stays current."),
-        (
-            {"changed": False, "exit_code": 1, "exit_meaning": "bad"},
-            "(why); it had ended with exit code 1 (bad), and golden-C-aaaaaaaa-1 stays current.",
-        ),
-        ({"changed": False, "exit_code": None}, "(why); golden-C-aaaaaaaa-1 stays current."),
-        ({"changed": False, "skipped": True}, "(why); nothing was stopped, and golden-C-aaaaaaaa-1 stays current."),
-        ({"changed": False, "msg": "no answer."}, "(why); it could not be stopped: no answer, and golden-C-aaaaaaaa-1 stays current."),
-    ],
-)
-def test_a_failed_rollout_says_how_the_cluster_is_left(filters, undone, end):
-    assert filters["golden_job_failure"](PLANNED, "pai-a", "why", undone) == f"golden-C-bbbbbbbb-1 does not take over on pai-a {end}"
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ({"status": -1, "msg": "Status code was -1 and not [200]: Request failed: <urlopen error [Errno 111] Connection refused>"}, "Connection refused"),
-        ({"status": 404, "msg": "Status code was 404 and not [200]: HTTP Error 404: Not Found"}, "HTTP 404"),
-        ({"status": 200, "msg": "OK (5 bytes)"}, "no JSON"),
-        ({"status": 200, "msg": "OK (5 bytes)", "json": {}}, "JSON without a version"),
-    ],
-)  # fmt: skip
-def test_a_bad_answer_to_a_probe_is_said_in_a_few_words(filters, answer, words):
-    assert filters["golden_job_reason"]({"url": "http://h:1/api", **answer}) == f"http://h:1/api does not answer well: {words}"
-    assert filters["golden_job_reason"]({"msg": "One sentence."}) == "One sentence"
-    advised = {"msg": "It waits; run this again to wait on.", "advice": "run this again to wait on"}
-    assert filters["golden_job_reason"](advised) == "It waits"  # the role does something else
-
-
-def test_a_composed_job_shows_no_secret_and_bad_input_is_no_traceback(filters, tmp_path):
-    (tmp_path / "job.yaml").write_text(
-        "protocolVersion: 2\nname: x\ntype: job\nprerequisites:\n- {type: dockerimage, name: image, uri: a}\n"
-        "taskRoles:\n  web:\n    instances: 1\n    dockerImage: image\n    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 0}\n"
-        "    commands: ['echo ${#x[@]} {{ y }}']\nsecrets: {own: geheim-1}\n"
-    )
-    parts = {
-        "root": str(tmp_path),
-        "image": "r:5/a:v1-00",
-        "virtual_cluster": "default",
-        "registry": {"address": "r:5", "username": "u", "password": "geheim-2"},
-        "overrides": [{}, {"taskRoles": {"web": {"resourcePerInstance": {"gpu": 1}}}}],
-    }
-    composed = filters["golden_job_compose"]("job.yaml", **parts)
-    assert "geheim" not in str(composed)
-    assert composed["job"]["taskRoles"]["web"]["resourcePerInstance"]["gpu"] == 1
-    assert composed["job"]["taskRoles"]["web"]["commands"] == ["echo ${#x[@]} {{ y }}"]
-    assert filters["golden_job_secrets"]("job.yaml", **parts) == {"own": "geheim-1", "registry_password": "geheim-2"}
-    assert (
-        filters["golden_job_compose"]("none.yaml", **parts)["problem"]
-        == "none.yaml: the job file cannot be read (No such file or directory)."
-    )
-    bad = {**parts, "overrides": [{"taskRoles": {"web": {"instances": 0}}}]}
-    assert (
-        filters["golden_job_compose"]("job.yaml", **bad)["problem"]
-        == "job.yaml, line 8, taskRoles.web.instances: 0 is too small; at least 1."
-    )
 
 
 def test_the_status_table_has_a_line_per_course_and_cluster_also_for_one_that_is_down(filters):

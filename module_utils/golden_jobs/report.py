@@ -1,0 +1,132 @@
+"""The record of one run, for people: what is kept of a task's result, what is masked, and the page. Pure; nothing reads records to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from . import golden_job, secret_scan
+from .html_page import Markup, moment, page, state, table
+
+MASK = "******"
+#: What of a result is worth keeping; long texts are cut.
+KEPT = (
+    *("reference", "tag", "context_digest", "registry_digest", "image_id", "size_mb", "digest", "digests", "reason"),
+    *("name", "address", "state", "exit_code", "exit_meaning", "submitted", "deleted", "removed", "counts"),
+)
+_LONGEST = 600
+
+
+def masked_inputs(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`-e` variables as they may be shown, and the texts that must be shown nowhere."""
+    secrets: list[str] = []
+
+    def one(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): one(str(key), item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [one(name, item) for item in value]
+        if isinstance(value, (bool, int, float)) or value is None:
+            return value
+        if secret_scan.is_secret(name, str(value)) or name.startswith("vault_") or name == "report_webhook_url":
+            secrets.append(str(value))
+            return MASK
+        return str(value)
+
+    return {name: one(name, value) for name, value in given.items() if not name.startswith("ansible_")}, secrets
+
+
+def without(secrets: Iterable[str], value: Any) -> Any:
+    """The value with each secret masked wherever it stands."""
+    if isinstance(value, str):
+        for secret in secrets:
+            if len(secret) >= 4:
+                value = value.replace(secret, MASK)
+        return MASK if secret_scan.in_value(value) else value
+    if isinstance(value, Mapping):
+        return {key: without(secrets, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without(secrets, item) for item in value]
+    return value
+
+
+def details(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a result: short texts, numbers, and lists of them."""
+    found = {}
+    for key in KEPT:
+        value = result.get(key)
+        if isinstance(value, str):
+            value = value[:_LONGEST]
+        if value not in (None, "", [], {}):
+            found[key] = value
+    return found
+
+
+def subject(host: str, name: str, message: str, courses: Iterable[str]) -> str:
+    """The course that a step is about: its host, else the one of the Golden Job that it names."""
+    if host in courses:
+        return host
+    parsed = golden_job.parse_name(name)
+    if parsed is None:
+        words = (word.strip("'\"(),.;:") for word in message.split() if golden_job.NAME_PREFIX in word)
+        parsed = next((found for found in map(golden_job.parse_name, words) if found), None)
+    return str(parsed["course"]) if parsed else ""
+
+
+def outcome(steps: Iterable[Mapping[str, Any]], failed_hosts: Iterable[str], check: bool) -> str:
+    """`failed`, `changed` or `ok`; of a check nothing is changed."""
+    if any(True for _host in failed_hosts):
+        return "failed"
+    return "changed" if not check and any(step["outcome"] == "changed" for step in steps) else "ok"
+
+
+def sentence(record: Mapping[str, Any]) -> str:
+    """The run in one line: `rebuild: failed after 75 s (OOB3), by alice@desk: …`."""
+    course = record["inputs"].get("course")
+    failures = [step["message"] for step in record["steps"] if step["outcome"] == "failed" and step["message"]]
+    what = f" ({course})" if course else ""
+    check = ", a check" if record["check"] else ""
+    why = f": {failures[-1]}" if failures else ""
+    return f"{record['playbook']}{what}: {record['outcome']} after {record['seconds']:.0f} s{check}, by {record['by']}{why}"
+
+
+def html(record: Mapping[str, Any]) -> str:
+    """The page of one record."""
+    facts = [
+        ["By", record["by"]],
+        ["Began", moment(record["began_s"])],
+        ["Took", f"{record['seconds']:.0f} s"],
+        ["Command", Markup(f"<code>{escape(record['command'])}</code>")],
+        ["Git commit", Markup(f"<code>{escape(record['commit'] or 'none')}</code>{' and changes' if record['dirty'] else ''}")],
+        *([f"-e {name}", str(value)] for name, value in record["inputs"].items()),
+    ]
+    parts = [
+        f"<h1>{escape(record['playbook'])} {state(record['outcome'])}</h1>",
+        f'<p class="soft">{escape(sentence(record))}</p>',
+        table(["What", "Value"], facts),
+    ]
+    if record["golden_jobs"]:
+        rows = [_golden_job(one) for one in record["golden_jobs"]]
+        head = ["Course", "Cluster", "Outcome", "Action", "Revision", "Image", "Digest", "Took", "Reason"]
+        parts += ["<h2>Golden Jobs</h2>", table(head, rows)]
+    rows = [
+        [step["course"], step["host"], state(step["outcome"]), step["task"], f"{step['seconds']:.1f} s", _notes(step)]
+        for step in record["steps"]
+    ]
+    parts += [
+        "<h2>Steps</h2>",
+        table(["Course", "Host", "Outcome", "Step", "Took", "Details"], rows) if rows else "<p>Nothing was done.</p>",
+    ]
+    return page(f"{record['playbook']}: {record['outcome']}", parts)
+
+
+def _golden_job(one: Mapping[str, Any]) -> list[Any]:
+    seconds = one.get("seconds")
+    shown = [one.get(key) for key in ("action", "revision", "image", "digest")]
+    took = f"{seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
+    return [one.get("course"), one.get("cluster"), state(str(one.get("outcome") or "ok")), *shown, took, one.get("reason")]
+
+
+def _notes(step: Mapping[str, Any]) -> str:
+    return "\n".join(filter(None, [step["message"], ", ".join(f"{key} {value}" for key, value in step["details"].items())]))

@@ -1,0 +1,117 @@
+"""One step of a rollout on one cluster, in Ansible's own worker: a cluster is asked over HTTP, which needs no module and no connection.
+
+`library/golden_job.py` is its documentation, `module_utils/golden_jobs/golden_rollout.py` does the work.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from pathlib import Path
+
+import ansible.module_utils
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+# Imported before Ansible forks its workers, so that none of them does it again.
+import jsonschema  # noqa: F401
+import requests  # noqa: F401
+from ansible.module_utils.golden_jobs import plain
+from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout
+
+STEPS = ("plan", "plan_back", "submit", "await_running", "probe", "bake", "promote", "retire", "undo", "hold")
+SPEC = {
+    "step": {"type": "str", "required": True, "choices": list(STEPS)},
+    "connection": {"type": "dict", "required": True, "no_log": True},
+    "cluster": {"type": "str"},
+    "settings": {"type": "dict", "default": {}},
+    "courses": {"type": "list", "elements": "dict", "default": []},
+    "plans": {"type": "list", "elements": "dict", "default": []},
+    "operator": {"type": "str", "default": ""},
+    "root": {"type": "path", "default": "."},
+    "probes": {"type": "list", "elements": "dict", "default": []},
+    "probe_through": {"type": "str", "default": "task", "choices": ["task", "pylon"]},
+    "force": {"type": "bool", "default": False},
+    "hold": {"type": "str", "default": ""},
+    "revision": {"type": "str", "default": ""},
+    "reason": {"type": "str", "default": ""},
+    "start_timeout_s": {"type": "float", "default": 600.0},
+    "probe_timeout_s": {"type": "float", "default": 180.0},
+    "bake_s": {"type": "float", "default": 30.0},
+    "stop_timeout_s": {"type": "float", "default": 300.0},
+    "patience_s": {"type": "float", "default": 120.0},
+}
+#: Steps after which something may be different on the cluster, and the key of a plan that says so.
+CHANGES = {"submit": "submitted", "promote": "tagged", "retire": "retired"}
+CHANGING = (*CHANGES, "undo")
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _spec, args = self.validate_argument_spec(argument_spec=SPEC)
+        args = plain.plain(args)
+        step, plans, reason = args.pop("step"), args.pop("plans"), args.pop("reason")
+        cluster = args["cluster"] = args["cluster"] or (task_vars or {}).get("inventory_hostname", "")
+        args["operator"] = args["operator"] or f"{getpass.getuser()}@{socket.gethostname()}"
+        args["connection"] = {key: value for key, value in args["connection"].items() if value is not None}
+        if self._task.check_mode and step in CHANGING:
+            return {"changed": False, "skipped": True, "plans": plans}
+        started = time.monotonic()
+        todo = [plan for plan in plans if plan.get("candidate")]
+        try:
+            with Rollout({key: value for key, value in args.items() if key in OPTIONS}, lambda text: self._say(cluster, text)) as rollout:
+                result = self._step(rollout, step, todo, reason, args)
+        except GoldenJobsError as error:
+            details = {key: value for key, value in error.details.items() if key in ("outcome", "status", "exit_code", "exit_meaning")}
+            return {**details, "failed": True, "msg": str(error), **self._records(plans, step, "failed", started, str(error))}
+        return {**result, **self._records(result.get("plans", plans), step, "ok", started)}
+
+    def _step(self, rollout, step, todo, reason, args):
+        if step in ("plan", "plan_back"):
+            plans = getattr(rollout, step)(diff=self._task.diff)
+            diffs = [plan.pop("diff") for plan in plans if "diff" in plan]
+            # In check mode the plan stands for the steps that would follow; Ansible shows a difference only of what changes.
+            result = {"changed": bool(self._task.check_mode) and any(plan["candidate"] for plan in plans), "plans": plans}
+            return {**result, "diff": [one for one in diffs if one["before"] != one["after"]]} if diffs else result
+        if step == "hold":
+            lines = rollout.hold([course["name"] for course in args["courses"]], reason, check=self._task.check_mode)
+            for line in lines:
+                self._say(args["cluster"], line)
+            return {"changed": bool(lines), "lines": lines}
+        if step == "undo":
+            return {"changed": bool(todo), "sentences": rollout.undo(todo, reason)}
+        plans = getattr(rollout, step)(todo)
+        changed = any(plan.get(CHANGES[step]) for plan in plans) if step in CHANGES else False
+        return {"changed": changed, "plans": plans}
+
+    def _records(self, plans, step, outcome, started, reason=""):
+        """What the run record keeps: one entry per course."""
+        keys = ("course", "cluster", "action", "name", "revision", "image", "digest")
+        seconds = round(time.monotonic() - started, 2)
+        rows = [
+            {
+                **{key: plan[key] for key in keys if plan.get(key)},
+                "step": step,
+                "outcome": outcome,
+                "seconds": seconds,
+                "reason": reason or plan.get("reason", ""),
+            }
+            for plan in plans
+        ]
+        return {"golden_job_records": rows}
+
+    def _say(self, cluster, text):
+        display.display(f"  {cluster} {text}", color="cyan")

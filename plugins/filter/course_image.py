@@ -1,0 +1,77 @@
+"""Filters of the role course_image: what it decides about the catalogue without asking a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible.module_utils
+
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+from ansible.module_utils.golden_jobs import golden_job, written
+
+_COURSEWARE = ("repository", "version", "deploy_key", "known_hosts", "username", "token")
+
+
+def twin(courses, hostvars, course):
+    """A sentence when another course of the catalogue has the same image on the same registry, else an empty text."""
+    ours = hostvars[course]
+    for other in courses:
+        theirs = hostvars[other]
+        if other == course or theirs.get("course_registry") != ours.get("course_registry"):
+            continue
+        if theirs.get("course_image") == ours["course_image"]:
+            places = [place for place in (written.place(one["course_image"]) for one in (ours, theirs)) if place]
+            return (
+                f"The courses {course} and {other} have one image name, {ours['course_image']}, and would overwrite each other"
+                f"{' (' + ' and '.join(places) + ')' if places else ''}: give each its own course_image."
+            )
+    return ""
+
+
+def sources(courseware):
+    """`course_courseware` as the option `sources` of course_context."""
+    return [{"path": "courseware", **{name: courseware[name] for name in _COURSEWARE if courseware.get(name)}}]
+
+
+def find_table(files, course, name):
+    """Lines of the table of image_find's rows."""
+    if not files:
+        return [f"  {course}: no file of its image is called {name}"]
+    rows = [[one["path"], one["size_bytes"], one["sha256"][:12], one["origin"], one["url"]] for one in files]
+    return golden_job.table(rows, [f"IN THE IMAGE OF {course}", "BYTES", "SHA256", "", "URL"])
+
+
+def served_lines(answers, stats, found, course, cluster):
+    """What a Golden Job serves for each row of image_find that has an address: one line each, the same bytes as in the image or not."""
+    job = found.get("golden_job")
+    if not job:
+        return [f"  {course} on {cluster}: no Golden Job runs"]
+    lines = [f"  {course} on {cluster}: {job['name']}"]
+    for answer, stat in zip(answers.get("results", []), stats.get("results", []), strict=True):
+        row = answer["served_file"]
+        sha256 = (stat.get("stat") or {}).get("checksum", "")
+        if answer.get("skipped"):
+            what = f"the job has no port for {row['software']}"
+        elif answer.get("status") != 200:
+            what = f"HTTP {answer.get('status')}"
+        else:
+            what = (
+                f"{row['origin']}, sha256 {sha256[:12]}"
+                if sha256 == row["sha256"]
+                else f"other bytes than the image has, sha256 {sha256[:12]}"
+            )
+        lines.append(f"    {row['url']}  {what}")
+    return lines
+
+
+class FilterModule:
+    def filters(self):
+        return {
+            "course_image_twin": twin,
+            "course_image_sources": sources,
+            "course_image_find_table": find_table,
+            "course_image_served_lines": served_lines,
+        }

@@ -1,0 +1,162 @@
+"""What rollout.yml, rollback.yml and hold.yml promise, on five PAI sandboxes: after each run the clusters are asked.
+
+The long ones (every point of a SIGKILL, the race twenty times) are in `tests/scenarios`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clusters import Clusters, clusters
+
+FIVE = ["c1", "c2", "c3", "c4", "c5"]
+HOLD = '{"reason": "exam week, until Friday"}'
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    with clusters(tmp_path_factory.mktemp("clusters"), 5) as running:
+        done = running.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def as_before(five: Clusters) -> Iterator[None]:
+    yield
+    for name in FIVE:
+        five.faults(name)
+        five.rules(name)
+
+
+def changed(output: str) -> int:
+    return sum(int(count) for count in re.findall(r"changed=(\d+)", output))
+
+
+def fresh_image(five: Clusters) -> None:
+    five.image(int(five.images["OOB3"].rpartition("-")[2], 16) + 1)
+
+
+def test_a_healthy_rollout_reaches_every_cluster_the_first_one_alone(five: Clusters):
+    fresh_image(five)
+    before = {name: five.current(name) for name in FIVE}
+    done = five.run()
+    assert done.returncode == 0, done.stdout
+    submitted = [line.split()[0] for line in done.stdout.splitlines() if re.search(r": submitted$", line)]
+    assert submitted[0] == "c1"
+    assert sorted(submitted) == FIVE
+    assert done.stdout.index("c1 " + five.current("c1")["name"] + ": is current") < done.stdout.index("c2 golden")
+    for name in FIVE:
+        old, new = before[name], five.current(name)
+        assert new["submissionTime"] > old["submissionTime"]
+        assert next(job for job in five.jobs(name) if job["name"] == old["name"])["state"] == "STOPPED"
+
+
+def test_a_second_run_changes_nothing(five: Clusters):
+    before = {name: five.jobs(name) for name in FIVE}
+    done = five.run()
+    assert (done.returncode, changed(done.stdout)) == (0, 0), done.stdout
+    assert {name: five.jobs(name) for name in FIVE} == before
+
+
+def test_a_canary_that_fails_leaves_the_others_untouched(five: Clusters):
+    fresh_image(five)
+    before = {name: five.jobs(name) for name in FIVE}
+    old = five.current("c1")["name"]
+    five.rules("c1", {"run_s": 0, "exit_code": 3, "log": "out of luck"})
+    done = five.run()
+    assert done.returncode != 0
+    assert f"{old} stays current" in done.stdout
+    assert five.current("c1")["name"] == old
+    assert {name: five.jobs(name) for name in FIVE[1:]} == {name: before[name] for name in FIVE[1:]}
+    five.rules("c1")
+    assert five.run().returncode == 0
+    assert all(five.current(name)["name"] != old for name in FIVE)
+
+
+def test_a_cluster_that_is_down_stops_the_run_before_anything_is_touched_or_counts_as_failed(five: Clusters):
+    fresh_image(five)
+    five.host_vars["c4"] = {"pai_address": "http://127.0.0.1:1"}
+    before = {name: five.jobs(name) for name in FIVE}
+    try:
+        stopped = five.run()
+        assert stopped.returncode != 0
+        assert "http://127.0.0.1:1 cannot be reached" in stopped.stdout
+        assert {name: five.jobs(name) for name in FIVE} == before
+        went_on = five.run("rollout", "-e", "rollout_max_fail_percentage=50")
+        assert went_on.returncode != 0
+        assert [five.jobs(name) != before[name] for name in FIVE] == [True, True, True, False, True]
+    finally:
+        five.host_vars["c4"] = {}
+    assert five.run().returncode == 0
+    assert len({five.revision(name) for name in FIVE}) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "reset", "committed": True, "method": "POST", "path": "/api/v2/jobs"},
+    ],
+    ids=["a submit whose answer is lost"],
+)
+def test_a_cluster_in_passing_trouble_gets_its_job_and_only_one(five: Clusters, fault: dict[str, object]):
+    fresh_image(five)
+    before = {name: len(five.jobs(name)) for name in FIVE}
+    five.faults("c2", fault)
+    done = five.run("rollout", "-e", "golden_job_patience_s=60")
+    five.faults("c2")
+    assert done.returncode == 0, done.stdout
+    assert {name: len(five.jobs(name)) - before[name] for name in FIVE} == dict.fromkeys(FIVE, 1)
+    assert len({five.revision(name) for name in FIVE}) == 1
+
+
+def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it_unless_forced(five: Clusters):
+    old = {name: five.revision(name) for name in FIVE}
+    fresh_image(five)
+    assert five.run().returncode == 0
+    bad = {name: five.revision(name) for name in FIVE}
+    back = five.run("rollback")
+    assert back.returncode == 0, back.stdout
+    assert {name: five.revision(name) for name in FIVE} == old
+    again = five.run("rollback")
+    assert (again.returncode, changed(again.stdout)) == (0, 0), again.stdout
+    assert {name: five.revision(name) for name in FIVE} == old
+    refused = five.run()
+    assert refused.returncode != 0
+    assert f"revision {bad['c1']} is marked bad" in refused.stdout
+    assert {name: five.revision(name) for name in FIVE} == old
+    forced = five.run("rollout", "-e", "rollout_force=true")
+    assert forced.returncode == 0, forced.stdout
+    assert {name: five.revision(name) for name in FIVE} == bad
+
+
+def test_a_hold_is_respected_said_and_lifted(five: Clusters):
+    assert five.run("hold", "-e", HOLD, "--limit", "c2").returncode == 0
+    assert changed(five.run("hold", "-e", HOLD, "--limit", "c2").stdout) == 0
+    old = five.current("c2")["name"]
+    fresh_image(five)
+    done = five.run("rollout", "-e", "rollout_force=true")
+    assert done.returncode == 0, done.stdout
+    assert "OOB3 on c2: held by " in done.stdout
+    assert "exam week, until Friday" in done.stdout
+    assert five.current("c2")["name"] == old
+    assert len({five.revision(name) for name in FIVE if name != "c2"}) == 1
+    assert five.run("hold", "-e", "state=absent", "--limit", "c2").returncode == 0
+    assert five.run().returncode == 0
+    assert len({five.revision(name) for name in FIVE}) == 1
+
+
+def test_check_mode_shows_the_effective_job_against_the_live_one_and_touches_nothing(five: Clusters):
+    before = {name: five.jobs(name) for name in FIVE}
+    five.host_vars["c3"] = {"golden_job_resources": {"memoryMB": 96}, "golden_job_sku": "K80"}
+    try:
+        done = five.run("rollout", "--check", "--diff")
+    finally:
+        five.host_vars["c3"] = {}
+    assert done.returncode == 0, done.stdout
+    for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "OOB3 on c3: submit "):
+        assert line in done.stdout, done.stdout
+    assert {name: five.jobs(name) for name in FIVE} == before

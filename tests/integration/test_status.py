@@ -1,0 +1,225 @@
+"""status.yml, adopt.yml and the run's record on PAI sandboxes; the page in a real browser."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.golden_jobs import golden_job
+from ansible.module_utils.golden_jobs.pai_client import PaiClient
+
+from tests.browser import Browser
+from tests.clusters import Clusters, clusters
+from tests.platform import Platform
+from tests.sandbox import PASSWORD
+from tests.support import ansible_environment
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project: what writes into the project writes there."""
+    return Platform.clone(tmp_path_factory.mktemp("clone")).project
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    with clusters(tmp_path_factory.mktemp("fleet") / "clusters", 3, ("OOB3", "OOB4")) as running:
+        yield running
+
+
+def play(fleet: Clusters, project: Path, playbook: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    argv = ["ansible-playbook", "-i", str(fleet.inventory()), f"playbooks/{playbook}.yml", *options]
+    return subprocess.run(
+        argv, cwd=project, env={**ansible_environment(project), **env}, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def rows(fleet: Clusters, project: Path, *options: str) -> dict[tuple[str, str], dict[str, Any]]:
+    done = play(fleet, project, "status", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((project / "reports" / "status.json").read_text())
+    return {(row["course"], row["cluster"]): row for row in found["rows"]}
+
+
+def client(fleet: Clusters, cluster: str) -> PaiClient:
+    return PaiClient(fleet.sandboxes.url(cluster), username="op", password=PASSWORD)
+
+
+def test_what_people_did_by_hand_is_found_and_a_rollout_repairs_it(fleet: Clusters, project: Path):
+    done = play(fleet, project, "rollout", "-e", "course=all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["state"] for row in rows(fleet, project).values()} == {"current"}
+    with client(fleet, "c1") as c1, client(fleet, "c2") as c2, client(fleet, "c3") as c3:
+        c1.stop(fleet.current("c1")["name"])
+        c2.remove_tag(fleet.current("c2")["name"], golden_job.TAG_CURRENT)
+        config = c3.get_config(fleet.current("c3", "OOB4")["name"])
+        assert config is not None
+        c3.stop(fleet.current("c3", "OOB4")["name"])
+        c3.post_job(yaml.safe_dump({**config, "name": "by-hand"}))
+        for tag in ("golden-job:OOB4", golden_job.TAG_CURRENT):
+            c3.add_tag("by-hand", tag)
+    found = rows(fleet, project)
+    drifted = {place: row["reason"] for place, row in found.items() if row["state"] == "drifted"}
+    assert set(drifted) == {("OOB3", "c1"), ("OOB3", "c2"), ("OOB4", "c3")}
+    assert "was stopped by hand" in drifted["OOB3", "c1"]
+    assert "the tag golden-current was taken" in drifted["OOB3", "c2"]
+    assert "by-hand was put in the place" in drifted["OOB4", "c3"]
+    assert found["OOB3", "c1"]["history"][0]["by"]
+    again = play(fleet, project, "rollout", "-e", "course=all")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {row["reason"] for row in rows(fleet, project).values() if row["state"] != "current"} == set()
+
+
+def test_a_cluster_that_is_down_is_a_row_and_a_new_image_is_outdated(fleet: Clusters, project: Path):
+    fleet.image(7)
+    fleet.host_vars["c2"] = {"pai_address": "http://127.0.0.1:9"}
+    try:
+        done = play(fleet, project, "status", "-e", "course=OOB3")
+        assert done.returncode == 0, done.stdout
+        assert re.search(r"OOB3 +c2 +unreachable", done.stdout)
+        assert re.search(r"OOB3 +c1 +outdated", done.stdout)
+        assert "OOB4" not in done.stdout
+    finally:
+        fleet.host_vars["c2"] = {}
+        fleet.image(1)
+
+
+def test_the_page_opens_without_network_and_fits_a_phone(fleet: Clusters, project: Path):
+    fleet.image(7)
+    rows(fleet, project)
+    fleet.image(1)
+    page = project / "reports" / "status.html"
+    text = page.read_text()
+    assert not re.search(r"<script|@import|url\(|<link[^>]+href=\"(?!data:)|src=", text)
+    assert PASSWORD not in text
+    frame = page.with_name("phone.html")
+    frame.write_text(f'<meta charset="utf-8"><iframe id="phone" width="360" height="740" src="{page.as_uri()}"></iframe>')
+    with Browser() as browser:
+        browser.open(page.as_uri())
+        browser.wait("table.rows .state")
+        states = browser.script(
+            "return [...document.querySelectorAll('table.rows .state')].map(e => [e.innerText, e.querySelector('svg').innerHTML])"
+        )
+        shapes = {word.strip(): shape for word, shape in states}
+        assert set(shapes) == {"current", "outdated"}
+        assert len(set(shapes.values())) == 2
+        address = browser.script("return document.querySelector('a[href^=http]').href")
+        assert address.startswith("http://127.0.0.1:")
+        assert browser.script("return performance.getEntriesByType('resource').length") == 0
+        # A window narrower than 500 px cannot be had: the phone is asked for by the device's width instead.
+        browser._do(
+            "POST",
+            "goog/cdp/execute",
+            {"cmd": "Emulation.setDeviceMetricsOverride", "params": {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}},
+        )
+        browser.open(page.as_uri())
+        browser.wait("table.rows .state")
+        assert browser.script("return innerWidth") == 360
+        assert browser.script("return document.documentElement.scrollWidth") <= 360
+        assert browser.style("table.rows tr", "display") == "block"
+
+
+def test_a_job_made_by_hand_becomes_a_course(fleet: Clusters, project: Path):
+    catalogue = (project / "inventory" / "courses.yml").read_text()
+    role = {
+        "instances": 1,
+        "dockerImage": "i",
+        "resourcePerInstance": {"cpu": 1, "memoryMB": 64, "gpu": 0},
+        "commands": ["serve <% $secrets.key %>"],
+    }
+    image = {
+        "type": "dockerimage",
+        "name": "i",
+        "uri": "hub.example/lab/data.science:v2",
+        "auth": {"username": "u", "password": "<% $secrets.pw %>", "registryuri": "hub.example"},
+    }
+    job = {"protocolVersion": 2, "name": "jupyter_v3", "type": "job", "prerequisites": [image], "taskRoles": {"web": role}}
+    with client(fleet, "c1") as c1:
+        c1.post_job(
+            yaml.safe_dump({**job, "secrets": {"key": "s3cr3t-value", "pw": "an0ther-value"}}, default_flow_style=False, sort_keys=False)
+        )
+        options = ("-e", "cluster=c1", "-e", "job=jupyter_v3", "-e", "course=DS1", "-e", "title='Data science'")
+        while (c1.get_job("jupyter_v3") or {"jobStatus": {"state": ""}})["jobStatus"]["state"] != "RUNNING":
+            pass
+        check = play(fleet, project, "adopt", *options, "--check", "--diff")
+        assert check.returncode == 0, check.stdout + check.stderr
+        assert (project / "inventory" / "courses.yml").read_text() == catalogue
+        assert (c1.get_job("jupyter_v3") or {})["tags"] == []
+        done = play(fleet, project, "adopt", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert set((c1.get_job("jupyter_v3") or {})["tags"]) == {"golden-job:DS1", golden_job.TAG_CURRENT}
+    written = (project / "yamls" / "DS1-data.science.yaml").read_text()
+    assert "s3cr3t-value" not in written + done.stdout
+    assert "golden_job_secrets" in written
+    assert yaml.safe_load(written)["prerequisites"] == [{key: image[key] for key in ("type", "name", "uri")}]
+    after = (project / "inventory" / "courses.yml").read_text()
+    assert [line for line in catalogue.splitlines() if line not in after.splitlines()] == []
+    entry = yaml.safe_load(after)["courses"]["hosts"]["DS1"]
+    assert entry == {
+        "course_title": "Data science",
+        "course_image": "lab/data.science",
+        "course_version": "v2",
+        "course_job": "yamls/DS1-data.science.yaml",
+    }
+
+
+def test_every_run_leaves_a_record_and_tells_the_webhook_also_when_it_fails(fleet: Clusters, project: Path):
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"errcode": 0}')
+
+        def log_message(self, *_words: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/hook?access_token=t0p-s3cret"
+    before = set((project / "reports").glob("*.json"))
+    fleet.image(9)
+    fleet.rules("c1", {"job": "golden-OOB3-.*", "run_s": 0, "exit_code": 3})
+    try:
+        done = play(
+            fleet,
+            project,
+            "rollout",
+            "-e",
+            "course=OOB3",
+            "-e",
+            "api_token=n0t-for-files",
+            "-e",
+            f"report_webhook_url={url}",
+            "-e",
+            "report_webhook_form=dingtalk",
+        )
+        assert done.returncode != 0
+    finally:
+        fleet.rules("c1")
+        fleet.image(1)
+        server.shutdown()
+        server.server_close()
+    (path,) = set((project / "reports").glob("*.json")) - before
+    record = json.loads(path.read_text())
+    page = path.with_suffix(".html").read_text()
+    assert (record["playbook"], record["outcome"], record["inputs"]["course"]) == ("rollout", "failed", "OOB3")
+    failed = next(step for step in record["steps"] if step["outcome"] == "failed")
+    assert (failed["cluster"], bool(failed["message"])) == ("c1", True)
+    for text in (path.read_text(), page, done.stdout + done.stderr, json.dumps(heard)):
+        assert "n0t-for-files" not in text
+    assert "t0p-s3cret" not in path.read_text() + page
+    ((where, message),) = heard
+    assert where.startswith("/hook")
+    assert message["msgtype"] == "markdown"
+    assert "rollout failed" in message["markdown"]["title"]

@@ -1,0 +1,131 @@
+"""The long side of the rollout's promises: killed after each step in turn, two operators at once, every fault and threshold."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clusters import Clusters, clusters
+from tests.integration.test_rollout import (
+    test_a_cluster_in_passing_trouble_gets_its_job_and_only_one as passing_trouble,
+)
+
+FIVE = ["c1", "c2", "c3", "c4", "c5"]
+COMMITTED = {"committed": True, "method": "POST", "path": "/api/v2/jobs"}
+#: What the run has just said when it is killed.
+STEPS = {
+    "submitted": ": submitted",
+    "RUNNING": ": runs",
+    "probed": ": healthy",
+    "baking": ": baking",
+    "promoted": ": is current",
+    "retired": ": stopped",
+}
+
+
+def running(folder: Path, count: int) -> Iterator[Clusters]:
+    with clusters(folder, count) as found:
+        assert found.run().returncode == 0
+        yield found
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    yield from running(tmp_path_factory.mktemp("five"), 5)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    yield from running(tmp_path_factory.mktemp("two"), 2)
+
+
+def fresh_image(found: Clusters) -> None:
+    found.image(int(found.images["OOB3"].rpartition("-")[2], 16) + 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "error", "status": 500, "times": 30},
+        {"do": "error", "status": 500, **COMMITTED},
+        {"do": "restart", "seconds": 3, "method": "PUT", "path": ".*/tag", "skip": 1},
+    ],
+    ids=["500 for a while", "a submit that is answered with 500", "gone in the middle"],
+)
+def test_more_passing_trouble(five: Clusters, fault: dict[str, Any]):
+    passing_trouble(five, fault)
+
+
+@pytest.mark.parametrize(("threshold", "rest"), [(0, False), (50, True)])
+def test_when_one_of_a_later_wave_fails_the_rest_follow_the_threshold(five: Clusters, threshold: int, rest: bool):
+    fresh_image(five)
+    old = {name: five.current(name)["name"] for name in FIVE}
+    five.rules("c3", {"run_s": 0, "exit_code": 3})
+    done = five.run("rollout", "-e", '{"rollout_serial": [1, 2, "100%"]}', "-e", f"rollout_max_fail_percentage={threshold}")
+    assert done.returncode != 0
+    assert [five.current(name)["name"] != old[name] for name in FIVE] == [True, True, False, rest, rest], done.stdout
+    five.rules("c3")
+    assert five.run().returncode == 0
+    assert all(five.current(name)["name"] != old[name] for name in FIVE)
+
+
+def test_a_rollback_to_a_named_revision_and_to_one_that_never_was(five: Clusters):
+    fresh_image(five)
+    assert five.run().returncode == 0
+    here = five.revision("c1")
+    unknown = five.run("rollback", "-e", "revision=00000000", "--limit", "c1")
+    assert unknown.returncode != 0
+    assert "revision 00000000 never was current here; known: " in unknown.stdout
+    revisions = list(dict.fromkeys(job["name"].split("-")[2] for job in five.jobs("c1") if any("promoted" in tag for tag in job["tags"])))
+    target = revisions[-1]
+    assert target != here
+    done = five.run("rollback", "-e", f"revision={target}", "--limit", "c1")
+    assert done.returncode == 0, done.stdout
+    assert five.revision("c1") == target
+    assert five.revision("c2") == here
+    assert five.run("rollback", "-e", f"revision={here}", "-e", "rollout_force=true", "--limit", "c1").returncode == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_that_is_killed_is_completed_by_the_same_command_with_no_second_job(two: Clusters, step: str):
+    fresh_image(two)
+    two.vars["golden_job_bake_s"] = 2
+    before = {name: len(two.jobs(name)) for name in two.names}
+    with two.start() as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if STEPS[step] in line:
+                break
+        else:
+            pytest.fail("the run has ended before it could be killed")
+        os.killpg(run.pid, signal.SIGKILL)
+    done = two.run()
+    assert done.returncode == 0, done.stdout
+    assert {name: len(two.jobs(name)) - before[name] for name in two.names} == dict.fromkeys(two.names, 1)
+    assert len({two.revision(name) for name in two.names}) == 1
+    assert "changed=0" in two.run("rollout", "--limit", "c1").stdout
+
+
+@pytest.mark.parametrize("turn", range(20))
+def test_two_operators_at_once_end_with_one_of_them_live_and_the_other_told_why(two: Clusters, turn: int):
+    two.vars["golden_job_bake_s"] = 0
+    same = turn % 4 == 0
+    images = [f"r.example:5/a/course:v1-{1000 + 2 * turn + (0 if same else number):012x}" for number in range(2)]
+    runs = []
+    for name, image in zip(("alice", "bob"), images, strict=True):
+        runs.append(two.start("rollout", "--limit", "c1", "-e", f"course_image_reference={image}", "-e", f"golden_job_operator={name}"))
+    outputs = [run.communicate(timeout=180)[0] for run in runs]
+    live = two.current("c1")
+    codes = [run.returncode for run in runs]
+    assert 0 in codes, outputs
+    for code, output in zip(codes, outputs, strict=True):
+        if code != 0:
+            assert "has started golden-OOB3-" in output, output
+        elif live["name"] not in output:
+            assert "which replaces it when it is healthy" in output or "retire" in output, output
+    assert [job["name"] for job in two.jobs("c1") if job["state"] in ("WAITING", "RUNNING")] == [live["name"]]
