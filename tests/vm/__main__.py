@@ -1,0 +1,3 @@
+from tests.vm import main
+
+main()
