@@ -18,7 +18,7 @@ description:
   - What a build fetches from elsewhere (C(ADD https://...), packages) is not part of the digest. Set O(refresh) when that has moved.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
-extends_documentation_fragment: [engine, progress]
+extends_documentation_fragment: [engine, progress, lock]
 options:
   name:
     description: Repository, with its registry's host in front and no tag, for example V(registry.example.com/shaiic/ai-edu).
@@ -110,6 +110,10 @@ options:
     description: Whether to ask the registry for the image. V(false) is for images that never leave their engine.
     type: bool
     default: true
+  min_free_mb:
+    description: Refuse to begin a build where the engine's disk has less free than so many MB of 1,000,000 bytes. Only an engine on this host is asked.
+    type: int
+    default: 0
   build_timeout_s:
     description: Seconds after which the build is stopped and fails.
     type: int
@@ -245,7 +249,7 @@ from ansible.module_utils.golden_jobs.runner import run
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=image_build.SPEC, supports_check_mode=True), image_build.run)
+    run(AnsibleModule(argument_spec=image_build.SPEC, supports_check_mode=True), image_build.run, image_build.nothing_left)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ description:
   - Shows on the terminal, at least every five seconds, how much of the image is in the registry and how fast it goes there.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
-extends_documentation_fragment: [engine, progress]
+extends_documentation_fragment: [engine, progress, lock]
 options:
   name:
     description: Repository, with its registry's host in front and no tag, for example V(registry.example.com/shaiic/ai-edu).
@@ -178,7 +178,7 @@ from ansible.module_utils.golden_jobs.runner import run
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=image_push.SPEC, supports_check_mode=True), image_push.run)
+    run(AnsibleModule(argument_spec=image_push.SPEC, supports_check_mode=True), image_push.run, lambda result: True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ description:
     whose container it is by labels and never touches one of a run that is under way.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
-extends_documentation_fragment: [engine, progress]
+extends_documentation_fragment: [engine, progress, lock]
 attributes:
   check_mode:
     description: Looks whether the options are allowed and says what would be started.

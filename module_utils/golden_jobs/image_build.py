@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from . import buildkit, classic, dockerfile
+from . import buildkit, classic, dockerfile, engine_lock, run_lock
 from .build_job import BuildJob
 from .context import LastImages, describe, immutable_tag
 from .digest_cache import default_folder
@@ -23,6 +25,7 @@ from .steps import Steps
 SPEC: dict[str, Any] = {
     **ENGINE_SPEC,
     **PROGRESS_SPEC,
+    **run_lock.SPEC,
     "name": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
     "tags": {"type": "list", "elements": "str", "default": []},
@@ -45,6 +48,7 @@ SPEC: dict[str, Any] = {
     "builder": {"type": "str", "choices": ["auto", "buildkit", "classic"], "default": "auto"},
     "refresh": {"type": "str"},
     "ask_registry": {"type": "bool", "default": True},
+    "min_free_mb": {"type": "int", "default": 0},
     "build_timeout_s": {"type": "int", "default": 7200},
     "log_path": {"type": "path"},
 }  # fmt: skip
@@ -200,7 +204,8 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
             pass
     except OSError as error:
         raise GoldenJobsError(f"The log {job.log_path} cannot be written: {error.strerror}.") from error
-    with _secret_files(params["secrets"]) as job.secrets:
+    _require_space(engine, params["min_free_mb"])
+    with engine_lock.building(say=progress.say), _secret_files(params["secrets"]) as job.secrets:
         image_id = builder(job, steps, progress)
     after = describe(job.context, job.recipe, job.dockerfile_path)
     if after.digest != job.manifest.digest:
@@ -219,6 +224,26 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
     steps.say_slowest()
     progress.say(f"built {reference} in {seconds(duration_s)}, {image['Size'] / 1e6:.0f} MB")
     return {**result, "steps": [step.summary() for step in steps.of_dockerfile], "duration_s": duration_s, "log": job.log_path}, image
+
+
+def nothing_left(result: Mapping[str, Any]) -> bool:
+    """Whether a run has no more to do with this image: both its tags are in the registry, as they shall be."""
+    return bool(result.get("registry_digest")) and result["registry_digest"] == result["moving_registry_digest"]
+
+
+def _require_space(engine: Engine, needed_mb: int) -> None:
+    """Refuse to begin a build that would end with a full disk. An engine elsewhere keeps its data where this process cannot look."""
+    if not needed_mb:
+        return
+    root = engine.data_root()
+    if not os.path.isdir(root):
+        return
+    free_mb = shutil.disk_usage(root).free // 1_000_000
+    if free_mb < needed_mb:
+        raise GoldenJobsError(
+            f"{root} on {socket.gethostname()} has {free_mb} MB free, and a build shall find {needed_mb} (min_free_mb): make room first, "
+            "for example with playbooks/prune.yml."
+        )
 
 
 def _builder(params: Mapping[str, Any], engine: Engine, job: BuildJob) -> tuple[Builder, str]:

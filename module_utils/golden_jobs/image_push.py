@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import threads
+from . import run_lock, threads
 from .engine import ENGINE_SPEC, Engine, check_repository, check_tag, registry_host, words
 from .errors import GoldenJobsError
 from .layers import MOUNTED, PRESENT, PUSHED, Layers
@@ -27,6 +27,7 @@ with contextlib.suppress(ImportError):  # engine.Engine says in one sentence wha
 SPEC: dict[str, Any] = {
     **ENGINE_SPEC,
     **PROGRESS_SPEC,
+    **run_lock.SPEC,
     "name": {"type": "str", "required": True},
     "immutable_tag": {"type": "str"},
     "tags": {"type": "list", "elements": "str", "default": []},

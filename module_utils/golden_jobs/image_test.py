@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import image_checks, image_leftovers, image_ready, secret_scan
+from . import image_checks, image_leftovers, image_ready, run_lock, secret_scan
 from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
 from .image_checks import CHECK_SPEC, Checks
@@ -18,6 +18,7 @@ from .runner import PROGRESS_SPEC
 SPEC: dict[str, Any] = {
     **ENGINE_SPEC,
     **PROGRESS_SPEC,
+    **run_lock.SPEC,
     "image": {"type": "str", "required": True},
     "command": {"type": "str"},
     "env": {"type": "dict", "default": {}},

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 
 
-def identity() -> str:
-    """`<boot id> <pid namespace> <pid> <start time>` of this process; empty where the system has no /proc."""
+def identity(pid: int | None = None) -> str:
+    """`<boot id> <pid namespace> <pid> <start time>` of a process of this namespace, of this one without a pid; empty where there is no /proc."""
+    pid = pid or os.getpid()
     try:
-        return f"{_boot_id()} {_pid_namespace()} {os.getpid()} {_start_time(os.getpid())}"
+        return f"{_boot_id()} {_pid_namespace()} {pid} {_start_time(pid)}"
     except OSError:
         return ""
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import detached
+from . import detached, run_lock
 from .errors import GoldenJobsError
 from .progress import Progress
 
@@ -16,23 +16,28 @@ PROGRESS_SPEC: dict[str, Any] = {"_progress_file": {"type": "path"}}
 Work = Callable[[Any, Progress], dict[str, Any]]
 
 
-def run(module: Any, work: Work) -> NoReturn:
+def run(module: Any, work: Work, ends_run: Callable[[dict[str, Any]], bool] = lambda result: False) -> NoReturn:
     """Call `work(module, progress)` and end the module with its result, or with one sentence.
+
+    A module with the option `lock` works under it (`run_lock`); `ends_run(result)` says whether the run then has no more use for it.
 
     Started by the action plugin `live`, the work outlives the connection (`detached`).
     SIGTERM and SIGINT end the work as an exception, so that it takes its children and containers with it.
     """
     path = module.params.get("_progress_file")
     if path:
-        detached.run(path, lambda: _work(module, work, path), module.fail_json)
-    _work(module, work, None)
+        detached.run(path, lambda: _work(module, work, path, ends_run), module.fail_json)
+    _work(module, work, None, ends_run)
 
 
-def _work(module: Any, work: Work, path: str | None) -> NoReturn:
+def _work(module: Any, work: Work, path: str | None, ends_run: Callable[[dict[str, Any]], bool]) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
+    progress = Progress(path, getattr(module, "_verbosity", 0))
+    result: dict[str, Any] = {}
     try:
-        result = work(module, Progress(path, getattr(module, "_verbosity", 0)))
+        with run_lock.held(module.params, progress, lambda: ends_run(result)):
+            result = work(module, progress)
     except GoldenJobsError as error:
         module.fail_json(msg=str(error), **error.details)
     except KeyboardInterrupt:

@@ -16,10 +16,18 @@ import signal
 import threading
 import time
 import uuid
+from pathlib import Path
 
+import ansible.module_utils
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+from ansible.module_utils.golden_jobs.this_run import this_run
 
 POLL_INTERVAL_S = 0.4
 RECONNECT_EVERY_S = 3.0
@@ -54,6 +62,8 @@ class ActionModule(ActionBase):
     def _execute(self, task_vars):
         """The module's result; after a dropped connection from the same process, found again by its progress file."""
         args = dict(self._task.args, _progress_file=self._path)
+        if args.get("lock"):
+            args["_run"] = this_run()
         lost = None
         while True:
             try:

@@ -1,0 +1,148 @@
+"""Locks of a build server: whose they are, who waits, and how they end when their holder does not."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.golden_jobs import engine_lock, run_lock
+from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.process_identity import identity
+from ansible.module_utils.golden_jobs.progress import Progress
+
+from tests.support import wait_for
+
+
+def sleeping() -> subprocess.Popen[bytes]:
+    """A process that stands for an ansible-playbook."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def options(path: Path, run: subprocess.Popen[bytes] | str, by: str, wait_s: int = 0) -> dict[str, Any]:
+    named = run if isinstance(run, str) else identity(run.pid)
+    return {"lock": str(path), "lock_wait_s": wait_s, "_run": {"identity": named, "by": by}}
+
+
+def work(params: dict[str, Any], *, last: bool = False) -> None:
+    with run_lock.held(params, Progress(None), lambda: last):
+        pass
+
+
+@pytest.fixture
+def runs():
+    started = [sleeping(), sleeping()]
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_keeps_the_lock_between_its_modules_and_another_is_told_whose_it_is(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "OOB3" / "lock"
+    alice, bob = options(lock, runs[0], "alice@one"), options(lock, runs[1], "bob@two")
+    work(alice)
+    work(alice)
+    with pytest.raises(
+        GoldenJobsError, match=r"^alice@one has been working on this course on this build server since \d\d:\d\d: run this again"
+    ):
+        work(bob)
+    work(alice, last=True)
+    work(bob)
+
+
+def test_a_failed_module_ends_the_lock(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "lock"
+    with pytest.raises(RuntimeError), run_lock.held(options(lock, runs[0], "alice@one"), Progress(None), lambda: False):
+        raise RuntimeError
+    work(options(lock, runs[1], "bob@two"))
+
+
+def test_the_lock_of_a_dead_run_is_free_at_once(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "lock"
+    work(options(lock, runs[0], "alice@one"))
+    runs[0].send_signal(signal.SIGKILL)
+    runs[0].wait()
+    work(options(lock, runs[1], "bob@two"))
+
+
+def test_the_lock_of_a_run_elsewhere_is_free_when_nothing_was_heard_of_it_for_two_minutes(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "lock"
+    elsewhere = "another-boot pid:[1] 77 1"
+    work(options(lock, elsewhere, "alice@one"))
+    with pytest.raises(GoldenJobsError):
+        work(options(lock, runs[1], "bob@two"))
+    record = json.loads(lock.read_text())
+    lock.write_text(json.dumps({**record, "seen": time.time() - run_lock.LEASE_S - 1}))
+    work(options(lock, runs[1], "bob@two"))
+
+
+def _works_for_ever(params: dict[str, Any], here: str) -> None:
+    with run_lock.held(params, Progress(None), lambda: False):
+        Path(here).touch()
+        time.sleep(600)
+
+
+def test_a_module_that_outlives_its_run_holds_the_lock_until_it_is_dead_too(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "lock"
+    here = tmp_path / "here"
+    worker = multiprocessing.get_context("fork").Process(target=_works_for_ever, args=(options(lock, runs[0], "alice@one"), str(here)))
+    worker.start()
+    wait_for(here.exists)
+    runs[0].kill()
+    runs[0].wait()
+    with pytest.raises(GoldenJobsError, match="alice@one"):
+        work(options(lock, runs[1], "bob@two"))
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    worker.join()
+    work(options(lock, runs[1], "bob@two"))
+
+
+def test_a_second_run_waits_and_says_so(tmp_path: Path, runs: list[Any]):
+    lock = tmp_path / "lock"
+    here = tmp_path / "here"
+    worker = multiprocessing.get_context("fork").Process(target=_works_for_ever, args=(options(lock, runs[0], "alice@one"), str(here)))
+    worker.start()
+    wait_for(here.exists)
+    events = tmp_path / "events"
+
+    def end() -> None:
+        wait_for(lambda: events.exists() and "waiting for the run of alice@one" in events.read_text())
+        runs[0].kill()
+        runs[0].wait()
+        os.kill(worker.pid or 0, signal.SIGKILL)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with run_lock.held(options(lock, runs[1], "bob@two", wait_s=60), Progress(str(events)), lambda: True):
+        pass
+    ending.join()
+    worker.join()
+
+
+def test_a_broken_lock_file_is_nobodys(tmp_path: Path, runs: list[Any]):
+    (tmp_path / "lock").write_text("{")
+    work(options(tmp_path / "lock", runs[0], "alice@one"))
+
+
+def test_builds_share_the_engine_and_a_restart_waits_for_them(tmp_path: Path):
+    path = str(tmp_path / "engine")
+    said: list[str] = []
+    with (
+        engine_lock.building(path),
+        engine_lock.building(path),
+        pytest.raises(GoldenJobsError, match="A build has been running here"),
+        engine_lock.alone(0.3, path, said.append),
+    ):
+        raise AssertionError("must not be reached")
+    assert said[0].startswith("waiting 0 s for builds to end")
+    with engine_lock.alone(0, path):
+        pass
