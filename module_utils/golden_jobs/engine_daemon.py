@@ -150,7 +150,18 @@ class _Daemon:
             code, words = _output([self.dockerd, "--validate", "--config-file", path])
             if code and "unknown flag" in words:
                 nowhere = os.path.join(folder, "none", "none")
-                argv = [self.dockerd, "--config-file", path, "--pidfile", f"{nowhere}.pid", "--host", f"unix://{nowhere}.sock"]
+                # What it mounts before it fails goes with its mount namespace.
+                argv = [
+                    "unshare",
+                    "--mount",
+                    self.dockerd,
+                    "--config-file",
+                    path,
+                    "--pidfile",
+                    f"{nowhere}.pid",
+                    "--host",
+                    f"unix://{nowhere}.sock",
+                ]
                 for key, option in (("data-root", "--data-root"), ("exec-root", "--exec-root")):
                     if key not in self.wanted:
                         argv += [option, os.path.join(folder, key)]

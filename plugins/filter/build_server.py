@@ -12,6 +12,8 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
+from ansible.module_utils.golden_jobs import build_farm
+from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_job import table
 
 
@@ -60,6 +62,17 @@ def build_server_repository_files(repository, facts):
     return wrap_var(files)
 
 
+def build_server_for(course, servers, hostvars):
+    """The build server of a course, of those that answer (`build_servers.yml`) and by their weights."""
+    names = [str(server) for server in servers]
+    weights = {server: hostvars[server].get("build_server_weight", 1) for server in names}
+    down = [server for server in names if not hostvars[server].get("build_server_answers", True)]
+    try:
+        return build_farm.choose(str(course), names, weights, down)
+    except GoldenJobsError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
 def build_server_lines(servers, hostvars):
     """A table of what each build server has."""
     rows = []
@@ -87,6 +100,7 @@ def build_server_lines(servers, hostvars):
 class FilterModule:
     def filters(self):
         return {
+            "build_server_for": build_server_for,
             "build_server_lines": build_server_lines,
             "build_server_file": build_server_file,
             "build_server_registry_ca": build_server_registry_ca,
