@@ -22,7 +22,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-REGISTRY = os.environ.get("npm_config_registry", "").rstrip("/") + "/"
+REGISTRY = os.environ.get("npm_config_registry", "").rstrip("/") + "/"  # noqa: SIM112 - npm's own name
 NODE = Path("/opt/node")
 TARGET = Path("/opt/code-server")
 NODE_MAJOR = 24  # code-server accepts no other
@@ -30,7 +30,7 @@ NPM_MAJOR = 11  # 12 does not run the install scripts of packages
 #: Logs in to proxies that want Kerberos, and would need its libraries in each image. VS Code loads it when one is met.
 NOT_COMPILED = {"kerberos"}
 #: Not needed once everything is compiled, and what Windows needs.
-LEFTOVERS = ("*.map", "*.o", "*.a", "*.exe", "*.dll", "*.pdb", "obj", "obj.target", ".deps", "node-addon-api", "sqlite3/deps", "spdlog/deps")
+LEFTOVERS = "*.map *.o *.a *.exe *.dll *.pdb obj obj.target .deps node-addon-api sqlite3/deps spdlog/deps".split()
 #: Folders with the binaries of one platform, of which some packages bring many.
 PLATFORM = re.compile(r"(?:linux|win32|darwin|freebsd)-(?:arm|arm64|ia32|x64|ppc64|riscv64|s390x)|arm64|x64")
 
@@ -98,7 +98,7 @@ def install(version: str, folder: Path) -> list[str]:
 
 def unpack(package: str, major: int, target: Path) -> None:
     """The newest version of a package with this major number, with its checksum proven."""
-    with urllib.request.urlopen(f"{REGISTRY}{package}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{REGISTRY}{package}", timeout=60) as answer:  # noqa: S310 - the site's own registry
         versions = json.load(answer)["versions"]
     fitting = [name for name in versions if re.fullmatch(rf"{major}\.\d+\.\d+", name)]
     if not fitting:
@@ -106,7 +106,7 @@ def unpack(package: str, major: int, target: Path) -> None:
     chosen = versions[max(fitting, key=lambda name: tuple(map(int, name.split("."))))]["dist"]
     # As npm does it: a mirror's answers may name the registry that they were copied from.
     url = re.sub(r"^https?://[^/]+/", REGISTRY, chosen["tarball"])
-    with urllib.request.urlopen(url, timeout=300) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:  # noqa: S310
         content = answer.read()
     kind, _, wanted = chosen["integrity"].partition("-")
     if base64.b64encode(hashlib.new(kind, content).digest()).decode() != wanted:
