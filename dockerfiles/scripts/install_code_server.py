@@ -30,7 +30,7 @@ NPM_MAJOR = 11  # 12 does not run the install scripts of packages
 #: Logs in to proxies that want Kerberos, and would need its libraries in each image. VS Code loads it when one is met.
 NOT_COMPILED = {"kerberos"}
 #: Not needed once everything is compiled, and what Windows needs.
-LEFTOVERS = "*.map *.o *.a *.exe *.dll *.pdb obj obj.target .deps node-addon-api sqlite3/deps spdlog/deps".split()
+LEFTOVERS = ("*.map", "*.o", "*.a", "*.exe", "*.dll", "obj", "obj.target", ".deps", "node-addon-api", "sqlite3/deps", "spdlog/deps")
 #: Folders with the binaries of one platform, of which some packages bring many.
 PLATFORM = re.compile(r"(?:linux|win32|darwin|freebsd)-(?:arm|arm64|ia32|x64|ppc64|riscv64|s390x)|arm64|x64")
 
