@@ -43,7 +43,7 @@ JUPYTER_PACKAGES = ("jupyter_server", "nbclassic", "notebook")
 #: The layout of jupyter_server's static folder, for HOME/static.
 SERVER_LAYOUT = {name: "logo/logo.png" if name == "logo.png" else "favicons/" + name for name in JUPYTER}
 
-#: code-server: pattern of the path below its root -> our file; {size} is the stock picture's width in pixels.
+#: code-server: pattern of the path below its root -> our file; {size} is the width in pixels.
 CODE_SERVER = [
     (r"src/browser/media/favicon\.ico", "favicon.ico"),
     (r"src/browser/media/favicon[\w-]*\.svg", "favicon.svg"),
@@ -162,9 +162,10 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def width(picture):
-    """Width of a PNG in pixels."""
-    return struct.unpack(">I", picture.read_bytes()[16:20])[0]
+def linked_size(picture):
+    """Width in pixels that a PNG is linked with: the one in its name, else its own."""
+    named = re.search(r"(\d+)$", picture.stem)
+    return int(named.group(1)) if named else struct.unpack(">I", picture.read_bytes()[16:20])[0]
 
 
 def targets():
@@ -186,7 +187,7 @@ def targets():
                     continue
                 ours = next((ours for pattern, ours in CODE_SERVER if re.fullmatch(pattern, relative)), None)
                 if ours and "{size}" in ours:
-                    ours = nearest(ours, width(path))
+                    ours = nearest(ours, linked_size(path))
                 if ours or LOGO_NAME.fullmatch(path.name):
                     found.append(("code-server", root, path, ours))
     return found

@@ -218,7 +218,7 @@ class Fake:
             "out/node/entry.js": b'#!/usr/bin/env node\n"use strict";\nstart()\n',
             "lib/vscode/product.json": b'{"nameShort": "code-server", "commit": "1"}',
             "lib/vscode/out/vs/code/browser/workbench/workbench.html": b'<meta name="apple-mobile-web-app-title" content="Code">\n<p>x</p>',
-            "lib/vscode/resources/server/code-192.png": png(192),
+            "lib/vscode/resources/server/code-192.png": png(1024),  # so it is in 4.139.1
             "lib/vscode/node_modules/thing/logo.png": b"a library's",
             "lib/vscode/extensions/theme/logo.png": b"an extension's",
             "src/browser/media/pwa-icon-192.png": png(192),
@@ -294,6 +294,7 @@ def test_code_servers_logos_and_names_are_replaced(fake: Fake):
     for name in ("favicon.svg", "favicon-dark-support.svg"):
         assert (media / name).read_bytes() == fake.ours("favicon.svg")
     assert (media / "favicon.ico").read_bytes() == fake.ours("favicon.ico")
+    assert (root / "lib/vscode/resources/server/code-192.png").read_bytes() == fake.ours("icon-192.png")
     assert (media / "pwa-icon-192.png").read_bytes() == fake.ours("icon-192.png")
     assert (media / "pwa-icon-maskable-512.png").read_bytes() == fake.ours("icon-maskable-512.png")
     assert (root / "lib/vscode/out/media/letterpress-dark.svg").read_bytes() == fake.ours("letterpress.svg")
