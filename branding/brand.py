@@ -11,6 +11,7 @@ files are is in brand.json beside it, which the module course_branding writes. P
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HOME = Path("/opt/branding")
+IMAGE = Path("/")
 
 #: What Jupyter calls a logo -> our file. The same names in jupyter_server, nbclassic and notebook 6.
 JUPYTER = {
@@ -41,7 +43,7 @@ JUPYTER_PACKAGES = ("jupyter_server", "nbclassic", "notebook")
 #: The layout of jupyter_server's static folder, for HOME/static.
 SERVER_LAYOUT = {name: "logo/logo.png" if name == "logo.png" else "favicons/" + name for name in JUPYTER}
 
-#: code-server: pattern of the path below its root -> our file; {size} is the stock picture's width in pixels.
+#: code-server: pattern of the path below its root -> our file; {size} is the width in pixels.
 CODE_SERVER = [
     (r"src/browser/media/favicon\.ico", "favicon.ico"),
     (r"src/browser/media/favicon[\w-]*\.svg", "favicon.svg"),
@@ -57,7 +59,11 @@ NAME_LINE = "process.env.CODE_SERVER_APP_NAME ||= "
 LOGO_NAME = re.compile(r".*(?:favicon|logo|pwa-icon|code-icon|letterpress)[\w-]*\.(?:ico|png|svg|gif|jpe?g|webp)", re.IGNORECASE)
 #: Folders of libraries whose own pictures no page shows.
 LIBRARIES = re.compile(r"(?:^|/)(?:components|node_modules|extensions)/")
+#: Folders of the image in which no program of its own lies, and names of folders of package managers' caches.
+NOT_OURS = ("proc", "sys", "dev", "run", "mnt", "tmp")
+CACHES = {".cache", "pkgs", "node_modules", ".git"}
 #: sha256 of stock logos, whatever their name: Jupyter's have been the same since notebook 6.4.
+STOCK_SIZES = {32038, 5922, 1150}
 STOCK = {
     "c2638a89fde3633617ec624088730c1dbe4daf18d4f2e44729ece89df3e60176": "favicon.ico",
     "5578515b485349fe206120dbf5604c75700178867d04331e0942e367370dc244": "logo.png",
@@ -156,9 +162,10 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def width(picture):
-    """Width of a PNG in pixels."""
-    return struct.unpack(">I", picture.read_bytes()[16:20])[0]
+def linked_size(picture):
+    """Width in pixels that a PNG is linked with: the one in its name, else its own."""
+    named = re.search(r"(\d+)$", picture.stem)
+    return int(named.group(1)) if named else struct.unpack(">I", picture.read_bytes()[16:20])[0]
 
 
 def targets():
@@ -180,9 +187,21 @@ def targets():
                     continue
                 ours = next((ours for pattern, ours in CODE_SERVER if re.fullmatch(pattern, relative)), None)
                 if ours and "{size}" in ours:
-                    ours = nearest(ours, width(path))
+                    ours = nearest(ours, linked_size(path))
                 if ours or LOGO_NAME.fullmatch(path.name):
                     found.append(("code-server", root, path, ours))
+    return found
+
+
+def copies():
+    """Stock logos by their bytes in every other place, such as a second Jupyter: (path, our file)."""
+    found = []
+    for folder, folders, names in os.walk(str(IMAGE)):
+        skipped = {*CACHES, *(NOT_OURS if Path(folder) == IMAGE else ())}
+        folders[:] = sorted(set(folders) - skipped)
+        for path in (Path(folder, name) for name in sorted(names) if name.endswith((".ico", ".png"))):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size in STOCK_SIZES and digest(path) in STOCK:
+                found.append((path, JUPYTER[STOCK[digest(path)]]))
     return found
 
 
@@ -211,8 +230,12 @@ def install():
     for _, _, path, ours in found:
         put(HERE / ours, path)
     extra = brand_jupyter() + brand_code_server()
+    others = [one for one in copies() if digest(one[0]) not in files.values()]
+    for path, ours in others:
+        put(HERE / ours, path)
     keep()
     left = [str(path) for _, _, path, ours in targets() if digest(path) != files[ours]]
+    left += [str(path) for path, ours in others if digest(path) != files[ours]]
     if left:
         sys.exit(f"branding: these still are not ours: {', '.join(left)}")
     for software in sorted({software for software, _, _, _ in found}):
@@ -220,6 +243,8 @@ def install():
         print(f"{software}: {len(mine)} logos replaced below {mine[0][1]}")
         for path, root, ours in mine:
             print(f"  {path.relative_to(root).as_posix():58} {ours}")
+    for path, ours in others:
+        print(f"a copy in {path} replaced by {ours}")
     for line in extra:
         print(line)
 
@@ -285,7 +310,7 @@ def brand_jupyter():
     write(
         HOME / "templates" / "login.html",
         '{% extends "templates/login.html" %}\n'
-        f"{{% block title %}}{name}{{% endblock %}}\n"
+        f"{{% block title %}}{html.escape(name)}{{% endblock %}}\n"
         f"{{% block stylesheet %}}{{{{ super() }}}}<style>\n{style()}</style>{{% endblock %}}\n",
     )
     paths = {"extra_static_paths": [str(HOME / "static")], "extra_template_paths": [str(HOME / "templates")]}
@@ -325,6 +350,11 @@ def brand_code_server():
                     content[key] = name
             write(path, json.dumps(content, indent=2) + "\n")
             done.append(f"code-server: is called {name} in {path}")
+    page = root / "lib/vscode/out/vs/code/browser/workbench/workbench.html"
+    if page.is_file():  # the name below the icon on the home screen of a phone
+        title = re.compile(r'(<meta name="apple-mobile-web-app-title" content=")[^"]*')
+        write(page, title.sub(lambda found: found.group(1) + html.escape(name), page.read_text(encoding="utf-8")))
+        done.append(f"code-server: is called {name} in {page}")
     return done
 
 
@@ -409,7 +439,7 @@ def name_problem(address):
         return None if shown == name else f"{address}/manifest.json is called {shown!r} instead of {name!r}"
     body = get(address + "/login")[1].decode(errors="replace")
     title = re.search(r"<title>\s*(.*?)\s*</title>", body, re.DOTALL)
-    if 'name="password"' in body and (not title or title.group(1) != name):
+    if 'name="password"' in body and (not title or html.unescape(title.group(1)) != name):
         return f"{address}/login is called {title.group(1) if title else ''!r} instead of {name!r}"
     return None
 

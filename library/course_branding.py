@@ -58,7 +58,7 @@ options:
     elements: path
     default: []
   written:
-    description: Where the value of an option is written, by the option's name, for messages.
+    description: Where the value of an option or of a colour is written, by its name, for messages.
     type: dict
     default: {}
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,8 @@ from PIL import Image, ImageChops
 from tests.support import free_ports, install, wait_for
 
 WINDOW = (1000, 640)
+#: From here on two pictures show the same, see `likeness`.
+ALIKE = 0.9
 
 
 class Browser:
@@ -110,6 +113,12 @@ class Browser:
         found = self._do("POST", "element", {"using": "css selector", "value": selector})
         return _picture(self._do("GET", f"element/{next(iter(found.values()))}/screenshot"))
 
+    def drawn(self, selector: str) -> Image.Image:
+        """What the element shows, without the empty ground around it."""
+        whole = self.element(selector)
+        box = box_of(whole)
+        return whole.crop(box) if box else whole
+
     def window(self) -> Image.Image:
         return _picture(self._do("GET", "screenshot"))
 
@@ -121,14 +130,23 @@ class Browser:
         )
         return str(self.script(code))
 
-    def save(self, path: Path, colours: int = 64) -> None:
-        """The window as a small PNG: pages have few colours."""
-        self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    def save(self, name: str, colours: int = 64) -> None:
+        """For the README: the window as a small PNG, pages have few colours. Only where `tools/screenshots.py` says to which folder."""
+        folder = os.environ.get("GOLDEN_JOBS_SCREENSHOTS")
+        if folder:
+            self.script("document.querySelectorAll('.Toastify').forEach(toast => toast.remove())")
+            picture = self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+            picture.save(Path(folder) / f"{name}.png", optimize=True)
+
+
+def picture_of(content: bytes) -> Image.Image:
+    """A picture file's content."""
+    with Image.open(io.BytesIO(content)) as opened:
+        return opened.convert("RGBA")
 
 
 def _picture(data: str) -> Image.Image:
-    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-        return picture.convert("RGBA")
+    return picture_of(base64.b64decode(data))
 
 
 def likeness(drawn: Image.Image, ours: Image.Image) -> float:

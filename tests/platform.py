@@ -65,12 +65,18 @@ class Platform:
         answer = get(f"http://{self.registry_address}/v2/{repository}/tags/list", auth=("golden", self.secret("registry")))
         return sorted(answer.json().get("tags") or [])
 
-    def api(self, cluster: str, path: str) -> Any:
+    def request(self, method: str, cluster: str, path: str, **options: Any) -> requests.Response:
+        """An answer of the cluster's REST server to the operator."""
         address = f"http://127.0.0.1:{self.port_base + 1 + CLUSTERS.index(cluster)}"
-        login = requests.post(
-            f"{address}/api/v2/authn/basic/login", json={"username": "operator", "password": self.secret("pai")}, timeout=10
-        ).json()
-        return get(f"{address}/api/v2/{path}", headers={"Authorization": f"Bearer {login['token']}"}).json()
+        with requests.Session() as session:
+            session.trust_env = False
+            given = {"username": "operator", "password": self.secret("pai")}
+            login = session.post(f"{address}/api/v2/authn/basic/login", json=given, timeout=10).json()
+            session.headers["Authorization"] = f"Bearer {login['token']}"
+            return session.request(method, f"{address}/api/v2/{path}", timeout=10, **options)
+
+    def api(self, cluster: str, path: str) -> Any:
+        return self.request("GET", cluster, path).json()
 
     def jobs(self, cluster: str, course: str = "OOB3") -> dict[str, dict[str, Any]]:
         """The Golden Jobs of a course by name, newest last."""
@@ -84,10 +90,14 @@ class Platform:
         assert "golden-current" in alive[0]["tags"]
         return alive[0]
 
-    def url(self, cluster: str, course: str = "OOB3") -> str:
-        job = self.api(cluster, f"jobs/operator~{self.current(cluster, course)['name']}")
+    def url(self, cluster: str, course: str = "OOB3", port: str = "http") -> str:
+        """Address of the current Golden Job."""
+        return self.job_url(cluster, self.current(cluster, course)["name"], port)
+
+    def job_url(self, cluster: str, name: str, port: str = "http") -> str:
+        job = self.api(cluster, f"jobs/operator~{name}")
         task = job["taskRoles"]["taskrole"]["taskStatuses"][0]
-        return f"http://{task['containerIp']}:{task['containerPorts']['http']}"
+        return f"http://{task['containerIp']}:{task['containerPorts'][port]}"
 
     def snapshot(self, course: str = "OOB3") -> dict[str, Any]:
         """What must not change when nothing may be touched: jobs with state and tags, and the registry's tags."""

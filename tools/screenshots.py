@@ -1,6 +1,6 @@
-"""Take the pictures of the README anew: `python tools/screenshots.py`. Brings up a platform of its own for it, ten minutes.
+"""Take the pictures of the README anew: `python tools/screenshots.py`. Brings up a platform of its own for it and builds OOB2, fifteen minutes.
 
-The pictures are what `tests/integration/test_branding_browser.py` sees while it checks the pages.
+The pictures are what the browser tests see while they check the pages.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "images"
+TESTS = ("tests/integration/test_branding_browser.py", "tests/scenarios/test_branding_browser.py")
 MOST_BYTES = 150_000
 
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "pytest", "-q", "tests/integration/test_branding_browser.py"]
+    argv = [sys.executable, "-m", "pytest", "-q", *TESTS]
     done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "GOLDEN_JOBS_SCREENSHOTS": str(FOLDER)}, check=False)
     for path in sorted(FOLDER.glob("*.png")):
         size = path.stat().st_size

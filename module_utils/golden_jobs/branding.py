@@ -76,7 +76,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
 
 
 def _path(params: Mapping[str, Any], name: str) -> str:
-    return str(params[name] or params["favicon"])
+    return str(params[name] or (params["favicon"] if name.startswith("favicon_") else ""))
 
 
 def _check_texts(params: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ def _check_texts(params: Mapping[str, Any]) -> None:
         )
     for name, value in params["theme"].items():
         if not _COLOR.fullmatch(value):
-            raise GoldenJobsError(f"The theme's {name} {value!r}{_where(written, 'theme')} is no colour: write it as '#b8860b'.")
+            raise GoldenJobsError(f"The theme's {name} {value!r}{_where(written, name)} is no colour: write it as '#b8860b'.")
 
 
 def _where(written: Mapping[str, Any], name: str) -> str:
@@ -98,6 +98,8 @@ def _where(written: Mapping[str, Any], name: str) -> str:
 def _open(name: str, path: str, written: Mapping[str, Any]) -> Any:
     """The picture, fully read, as RGBA; the biggest one of an ICO."""
     label = f"The {name} {path}{_where(written, name)}"
+    if not path:
+        raise GoldenJobsError(f"The {name}{_where(written, name)} is empty: write the path of a picture.")
     allowed = "PNG, ICO, JPEG, WebP and GIF are allowed"
     try:
         size = os.path.getsize(path)

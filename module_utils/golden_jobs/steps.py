@@ -60,7 +60,7 @@ class Step:
 
 def title(name: str, width: int = 100) -> str:
     """A step for people: without mounts, by the title that the macros give it, without a stage that has no name."""
-    text = " ".join(re.sub(r"--mount=\S+ ", "", name).split()).replace("[stage-0 ", "[").replace("[ ", "[")
+    text = re.sub(r"\[(?:stage-\d+)? ", "[", " ".join(re.sub(r"--mount=\S+ ", "", name).split()))
     text = _TITLE.sub(r"RUN \1", text)
     return text if len(text) <= width else text[: width - 1] + "…"
 

@@ -16,11 +16,20 @@ extends_documentation_fragment:
 
 import contextlib
 import io
+import re
 import sys
 import time
+from pathlib import Path
 
+import ansible.module_utils
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
+
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+from ansible.module_utils.golden_jobs import written
 
 RETRY_LINE_EVERY_S = 10.0
 
@@ -128,6 +137,19 @@ class CallbackModule(Default):
         message = answer.get("msg") or answer.get("stderr") or answer.get("stdout") or self._dump_results(answer)
         if str(message).startswith(("non-zero return code", "Non-zero return code")) and answer.get("stderr"):
             message = answer["stderr"]
+        if answer.get("argument_errors"):
+            message = self._argument_errors(result)
         self._line(word, result, C.COLOR_ERROR)
         for line in str(message).strip().splitlines():
             self._display.display(f"           {line}", color=C.COLOR_ERROR)
+
+    def _argument_errors(self, result):
+        """What is wrong with a role's variables in one sentence, with the file and line where they are written."""
+        errors, known = result.result["argument_errors"], result.result.get("argument_spec_data") or {}
+        named = {one: [name for name in known if re.search(rf"\b{name}\b", one)] for one in errors}
+        variables = self._play.get_variable_manager().get_vars(play=self._play, host=result.host)
+        places = [written.place(variables.get(name)) for names in named.values() for name in names]
+        where = ", ".join(dict.fromkeys(place for place in places if place))
+        # An error that names no variable only says again why the next one is one.
+        said = dict.fromkeys(one.rstrip(".") for one in errors if named[one] or not any(named.values()))
+        return f"{'; '.join(said)}{f' ({where})' if where else ''}."

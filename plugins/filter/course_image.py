@@ -11,6 +11,7 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 from ansible.module_utils.golden_jobs import golden_job, written
+from ansible.module_utils.golden_jobs.branding import IMAGES
 
 _COURSEWARE = ("repository", "version", "deploy_key", "known_hosts", "username", "token")
 
@@ -34,6 +35,17 @@ def twin(courses, hostvars, course):
 def sources(courseware):
     """`course_courseware` as the option `sources` of course_context."""
     return [{"path": "courseware", **{name: courseware[name] for name in _COURSEWARE if courseware.get(name)}}]
+
+
+def brand(branding, course_branding, root):
+    """`branding` with the course's own on top as options of the module course_branding: paths below `root`, and where each value is written."""
+    layers = [{name: value for name, value in (layer or {}).items() if value is not None} for layer in (branding, course_branding)]
+    theme = {**(layers[0].get("theme") or {}), **(layers[1].get("theme") or {})}
+    made = {**layers[0], **layers[1], "theme": theme}
+    places = {name: written.place(value) for name, value in (made | theme).items()}
+    # An empty text takes back what `branding` says; the module then takes the favicon.
+    pictures = {name: str(Path(root, str(made[name]))) for name in IMAGES if made.get(name)}
+    return {**made, **pictures, "written": {name: place for name, place in places.items() if place}}
 
 
 def find_table(files, course, name):
@@ -72,6 +84,7 @@ class FilterModule:
         return {
             "course_image_twin": twin,
             "course_image_sources": sources,
+            "course_image_brand": brand,
             "course_image_find_table": find_table,
             "course_image_served_lines": served_lines,
         }

@@ -109,7 +109,7 @@ def test_bad_input_is_one_sentence_with_file_and_line_and_builds_nothing(platfor
             folder / "Dockerfile.tables.j2",
             "FROM",
             "RUN {{ no_such_name }}\nFROM",
-            r"dockerfiles/OOB5/Dockerfile\.tables\.j2:6: 'no_such_name'",
+            r"dockerfiles/OOB5/Dockerfile\.tables\.j2:8: 'no_such_name'",
         ),
         (folder / "requirements.txt", "tabulate>=", "tabulate=>", r"dockerfiles/OOB5/requirements\.txt:1: .* is not a requirement"),
         (catalogue, entry, entry + repository, rf"The repository /no/such/place at 'main' cannot be had: .*\({at}\)"),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-
-import pytest
+from typing import Any
 
 from tests.platform import CLUSTERS, Platform, get
 
 COURSES = ("OOB1", "OOB2", "OOB3", "OOB4")
 
 
-@pytest.mark.parametrize("course", COURSES)
-def test_the_image_is_built_tested_pushed_and_live(platform: Platform, course: str):
-    done = platform.rebuild(course=course)
+def test_all_courses_reach_both_clusters_and_a_second_run_changes_nothing(platform: Platform):
+    done = platform.rebuild(course="all")
     assert done.returncode == 0, done.stdout[-3000:]
-    for cluster in CLUSTERS:
-        assert get(f"{platform.url(cluster, course)}/api").json()["version"]
+    for course in COURSES:
+        for cluster in CLUSTERS:
+            assert get(f"{platform.url(cluster, course)}/api").json()["version"]
+    again = platform.rebuild(course="all")
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert set(re.findall(r"changed=(\d+)", again.stdout)) == {"0"}
 
 
 def test_code_server_answers_on_its_own_port(platform: Platform):
@@ -26,6 +28,20 @@ def test_code_server_answers_on_its_own_port(platform: Platform):
         address = f"http://{task['containerIp']}:{task['containerPorts']['code']}"
         assert get(f"{address}/healthz").status_code == 200
         assert "vscode" in get(f"{address}/").text
+
+
+def test_what_code_server_was_compiled_with_is_not_in_the_image(platform: Platform, engine: Any):
+    (tag,) = (one for one in platform.tags("shaiic/miniailab") if one != "v1.0")
+    programs = "for one in code-server g++ make npm; do ! command -v $one > /dev/null || echo $one; done"
+    container = engine.create_container(
+        f"{platform.registry_address}/shaiic/miniailab:{tag}", command=["-c", programs], entrypoint=["sh"], network_disabled=True
+    )
+    try:
+        engine.start(container)
+        assert engine.wait(container)["StatusCode"] == 0
+        assert engine.logs(container).split() == [b"code-server"]
+    finally:
+        engine.remove_container(container, force=True)
 
 
 def test_find_says_where_a_logo_is_and_that_it_is_ours(platform: Platform):

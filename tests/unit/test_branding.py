@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -130,6 +131,38 @@ def test_a_colour_that_is_none_is_refused(tmp_path: Path, colour: str):
         make(tmp_path / "out", theme={"color": colour})
 
 
+def brand(branding: dict[str, Any], course_branding: Any, root: str = "/project") -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location("course_image_filters", ROOT / "plugins" / "filter" / "course_image.py")
+    assert spec
+    assert spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    made: dict[str, Any] = loaded.FilterModule().filters()["course_image_brand"](branding, course_branding, root)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("course", "changed"),
+    [
+        ({}, {}),
+        (None, {}),
+        ({"logo": "dockerfiles/OOB3/logo.png"}, {"logo": "/project/dockerfiles/OOB3/logo.png"}),
+        ({"theme": {"color": "#000000"}}, {"theme": {"color": "#000000", "background": "#ffffff"}}),
+        ({"favicon_busy": "", "product_name": None}, {"favicon_busy": ""}),
+    ],
+)
+def test_a_course_lays_its_own_branding_on_top(course: Any, changed: dict[str, Any]):
+    everywhere = {
+        "product_name": "Golden Jobs",
+        "logo": "branding/logo.png",
+        "favicon": "/elsewhere/favicon.ico",
+        "favicon_busy": "branding/busy.ico",
+        "theme": {"color": "#b8860b", "background": "#ffffff"},
+    }
+    paths = {"logo": "/project/branding/logo.png", "favicon_busy": "/project/branding/busy.ico"}
+    assert brand(everywhere, course) == {**everywhere, **paths, **changed, "written": {}}
+
+
 # -- the program in the image ------------------------------------------------------------------------------------------
 
 
@@ -154,9 +187,16 @@ class Fake:
         self.bin.mkdir(parents=True)
         make(folder / "branding")
         program = folder / "branding" / "brand.py"
-        program.write_text(program.read_text().replace('HOME = Path("/opt/branding")', f"HOME = Path({str(self.home)!r})"))
-        # sys.prefix must not be the one that runs the tests.
-        program.write_text(program.read_text().replace("sys.prefix", repr(str(folder / "prefix"))))
+        text = program.read_text()
+        # Nothing of the machine that runs the tests may be taken for the image's.
+        for old, new in (
+            ('HOME = Path("/opt/branding")', f"HOME = Path({str(self.home)!r})"),
+            ('IMAGE = Path("/")', f"IMAGE = Path({str(folder)!r})"),
+            ("sys.prefix", repr(str(folder / "prefix"))),
+        ):
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        program.write_text(text)
 
     def package(self, name: str, *files: str) -> Path:
         static = self.packages / name / "static"
@@ -177,7 +217,8 @@ class Fake:
             "package.json": b'{"bin": {"code-server": "out/node/entry.js"}}',
             "out/node/entry.js": b'#!/usr/bin/env node\n"use strict";\nstart()\n',
             "lib/vscode/product.json": b'{"nameShort": "code-server", "commit": "1"}',
-            "lib/vscode/resources/server/code-192.png": png(192),
+            "lib/vscode/out/vs/code/browser/workbench/workbench.html": b'<meta name="apple-mobile-web-app-title" content="Code">\n<p>x</p>',
+            "lib/vscode/resources/server/code-192.png": png(1024),  # so it is in 4.139.1
             "lib/vscode/node_modules/thing/logo.png": b"a library's",
             "lib/vscode/extensions/theme/logo.png": b"an extension's",
             "src/browser/media/pwa-icon-192.png": png(192),
@@ -253,6 +294,7 @@ def test_code_servers_logos_and_names_are_replaced(fake: Fake):
     for name in ("favicon.svg", "favicon-dark-support.svg"):
         assert (media / name).read_bytes() == fake.ours("favicon.svg")
     assert (media / "favicon.ico").read_bytes() == fake.ours("favicon.ico")
+    assert (root / "lib/vscode/resources/server/code-192.png").read_bytes() == fake.ours("icon-192.png")
     assert (media / "pwa-icon-192.png").read_bytes() == fake.ours("icon-192.png")
     assert (media / "pwa-icon-maskable-512.png").read_bytes() == fake.ours("icon-maskable-512.png")
     assert (root / "lib/vscode/out/media/letterpress-dark.svg").read_bytes() == fake.ours("letterpress.svg")
@@ -261,6 +303,8 @@ def test_code_servers_logos_and_names_are_replaced(fake: Fake):
     entry = (root / "out/node/entry.js").read_text().splitlines()
     assert entry == ["#!/usr/bin/env node", '"use strict";', 'process.env.CODE_SERVER_APP_NAME ||= "Golden Jobs";', "start()"]
     assert os.access(root / "out/node/entry.js", os.X_OK)
+    page = (root / "lib/vscode/out/vs/code/browser/workbench/workbench.html").read_text()
+    assert page == '<meta name="apple-mobile-web-app-title" content="Golden Jobs">\n<p>x</p>'
     assert json.loads((root / "lib/vscode/product.json").read_text()) == {"nameShort": "Golden Jobs", "commit": "1"}
 
 

@@ -83,12 +83,20 @@ def test_nothing_of_the_site_becomes_part_of_an_image(template: Path) -> None:
 @pytest.mark.parametrize("code_server", [False, True])
 @pytest.mark.parametrize("template", COURSE_TEMPLATES, ids=name_of)
 def test_what_changes_least_comes_first(template: Path, code_server: bool) -> None:
-    signs = ["FROM", "nfs-common", "install_code_server", "uv pip install", "courseware/", "courseware.sha256", "branding", "clean up"]
+    stage = ["AS code_server", "g++", "install_code_server"]
+    image = ["FROM", "nfs-common", "COPY --from=code_server", "uv pip install", "courseware/", "courseware.sha256", "branding", "clean up"]
     parts = [
-        next(sign for sign in signs if sign in f"{one.keyword} {one.text}")
+        next(sign for sign in stage + image if sign in f"{one.keyword} {one.text}")
         for one in instructions(template, course_code_server=code_server)
     ]
-    assert parts == [sign for sign in signs if code_server or sign != "install_code_server"]
+    assert parts == (stage + image if code_server else [sign for sign in image if "code_server" not in sign])
+
+
+@pytest.mark.parametrize("template", COURSE_TEMPLATES, ids=name_of)
+def test_the_compiler_of_code_server_is_in_no_layer_of_the_image(template: Path) -> None:
+    texts = [f"{one.keyword} {one.text}" for one in instructions(template, course_code_server=True)]
+    final = texts[max(number for number, text in enumerate(texts) if text.startswith("FROM")) :]
+    assert not [text for text in final if "g++" in text or "npm" in text]
 
 
 MACROS = {

@@ -55,6 +55,8 @@ def test_a_silent_step_and_what_the_builder_does_besides_are_shown_while_they_ru
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("[stage-1 2/7] RUN nfs", "[2/7] RUN nfs"),
+        ("[code_server 2/3] RUN apt", "[code_server 2/3] RUN apt"),
         ("[stage-0 2/7] RUN --mount=type=cache,target=/c  pip   install x", "[2/7] RUN pip install x"),
         ("[ 2/12] RUN : 'Python packages'; uv pip install", "[2/12] RUN Python packages"),
         ("[tools 2/7] COPY a b", "[tools 2/7] COPY a b"),
