@@ -112,7 +112,26 @@ def test_the_live_one_is_stopped_last():
 def test_two_jobs_of_the_wanted_revision_end_as_one():
     second = job(f"golden-OOB3-{NEW}-2", tags=PLAIN, at=3)
     result = wanted(new(tags=CURRENT), second)
-    assert (result["name"], result["retire"]) == (f"golden-OOB3-{NEW}-1", [f"golden-OOB3-{NEW}-2"])
+    assert (result["name"], result["retire"]) == (f"golden-OOB3-{NEW}-2", [f"golden-OOB3-{NEW}-1"])
+
+
+def test_one_that_runs_something_else_under_a_name_of_the_wanted_revision_is_replaced():
+    planned = plan("OOB3", [new(tags=CURRENT)], NEW, "op", strange=[f"golden-OOB3-{NEW}-1"])
+    assert (planned["action"], planned["name"], planned["retire"]) == ("submit", f"golden-OOB3-{NEW}-2", [f"golden-OOB3-{NEW}-1"])
+    assert "it does not run what its name says" in planned["reason"]
+
+
+def test_a_later_job_of_another_revision_is_replaced_by_one_that_is_later_still_and_not_by_an_older_one():
+    planned = plan("OOB3", [old(), new()], OLD, "op")
+    assert (planned["action"], planned["name"], planned["live"]) == ("submit", f"golden-OOB3-{OLD}-2", f"golden-OOB3-{OLD}-1")
+    assert planned["retire"] == [f"golden-OOB3-{NEW}-1", f"golden-OOB3-{OLD}-1"]
+
+
+def test_one_that_was_given_up_is_not_used_again_and_replaces_nothing():
+    gone = new(tags=[*PLAIN, "golden-failed:no answer"])
+    assert wanted(old(), gone)["name"] == f"golden-OOB3-{NEW}-2"
+    kept = plan("OOB3", [old(), gone], OLD, "op")
+    assert (kept["action"], kept["name"], kept["promoted"], kept["retire"]) == ("resume", old()["name"], True, [gone["name"]])
 
 
 def test_going_back_makes_a_job_that_is_newer_than_the_one_it_replaces():
@@ -208,6 +227,8 @@ STARTS = {
     "live, and the successor of an earlier run failed": [old(), new(state="FAILED")],
     "two revisions half-way": [old(), job("golden-OOB3-cccccccc-1", tags=PLAIN, at=3)],
     "stopped by hand": [old(state="STOPPED")],
+    "the successor was given up and still runs": [old(), new(tags=[*PLAIN, "golden-failed:no answer"])],
+    "back to what is current while another one is half-way": [new(tags=CURRENT, at=1), job("golden-OOB3-cccccccc-1", tags=PLAIN, at=3)],
 }
 
 

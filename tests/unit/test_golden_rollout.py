@@ -98,8 +98,15 @@ def test_of_two_runs_the_later_one_goes_on_and_is_not_stopped_by_the_other():
     jobs = [live(R0, 10), ours, theirs]
     assert golden_job.newer_rival("OOB3", jobs, ours["name"]) is theirs
     assert golden_job.newer_rival("OOB3", jobs, theirs["name"]) is None
-    assert golden_job.to_retire("OOB3", jobs, ours["name"], []) == [f"golden-OOB3-{R0}-1"]
-    assert golden_job.to_retire("OOB3", jobs, theirs["name"], []) == [ours["name"], f"golden-OOB3-{R0}-1"]
+    assert golden_job.to_retire("OOB3", jobs, ours["name"]) == [f"golden-OOB3-{R0}-1"]
+    assert golden_job.to_retire("OOB3", jobs, theirs["name"]) == [ours["name"], f"golden-OOB3-{R0}-1"]
+
+
+def test_a_later_run_that_was_given_up_is_no_rival_and_is_cleared_away():
+    ours, theirs = item(R1, 20, state="RUNNING"), item(R2, 21, "golden-failed:no answer", state="RUNNING")
+    jobs = [live(R0, 10), ours, theirs]
+    assert golden_job.newer_rival("OOB3", jobs, ours["name"]) is None
+    assert golden_job.to_retire("OOB3", jobs, ours["name"]) == [theirs["name"], f"golden-OOB3-{R0}-1"]
 
 
 def test_a_long_reason_fits_into_a_tag():
