@@ -6,6 +6,7 @@ any of them is completed by the same steps in another run.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from . import golden_job, pai_detail, protocol
 from .cluster_status import golden_jobs
 from .effective_job import effective_job
 from .errors import GoldenJobsError
-from .golden_probe import HEALTHY, Outcome, Way, check_checks, probe
+from .golden_probe import HEALTHY, Outcome, Way, check_checks, of_any_image, probe
 from .pai_client import PaiClient, PaiError, client_of
 from .pai_session import CONNECTION_SPEC
 from .pai_submit import submit
@@ -83,9 +84,12 @@ class Rollout:
             trust_env=self.options["probe_through"] == "pylon" and "//127." not in self.client.address,
         )
         self._way = way
-        shared = check_checks(self.options["probes"], way, self.options["root"])
-        own = {course["name"]: check_checks(course.get("probes") or [], way, self.options["root"]) for course in self.options["courses"]}
-        self._checks = {name: [*shared, *checks] for name, checks in own.items()}
+        self._checks = {
+            course["name"]: check_checks(
+                [*self.options["probes"], *(course.get("probes") or [])], way, self.options["root"], course.get("branding")
+            )
+            for course in self.options["courses"]
+        }
 
     def __enter__(self) -> Rollout:
         return self
@@ -173,7 +177,10 @@ class Rollout:
 
     def _digest(self, course: dict[str, Any]) -> str:
         """The registry's digest of the course's image; nobody has asked for that of a pinned one."""
-        return "" if (self.options["settings"].get("pins") or {}).get(course["name"]) else course.get("digest") or ""
+        return "" if self._is_pinned(course["name"]) else course.get("digest") or ""
+
+    def _is_pinned(self, course: str) -> bool:
+        return bool((self.options["settings"].get("pins") or {}).get(course))
 
     def _strange(self, course: str, jobs: list[dict[str, Any]], made: dict[str, Any]) -> list[str]:
         """Active jobs under a name of the wanted revision that run something else: whatever a rollout submits says by whom."""
@@ -288,7 +295,9 @@ class Rollout:
         """Raise unless every new job is healthy; the plans with `outcome`."""
 
         def one(plan: Plan) -> Plan:
-            found = self._probed(plan["course"], plan["name"])
+            # Of what an image showed that an earlier state of the project made, the project knows nothing.
+            earlier = bool(plan.get("source")) or self._is_pinned(plan["course"])
+            found = self._probed(plan["course"], plan["name"], of_any_image if earlier else list)
             if found.outcome != HEALTHY:
                 raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} is {_words(found)}", outcome=found.outcome)
             self._say(f"{plan['name']}: healthy, {found.reason}")
@@ -345,7 +354,7 @@ class Rollout:
             never = [job["name"] for job in jobs if golden_job.tag_value(job, golden_job.TAG_PROMOTED) is None]
             for name in going:
                 job = self._patiently(lambda: self.client.get_job(plan["name"]))
-                if job is None or not pai_detail.runs(job):
+                if job is None or not (pai_detail.runs(job) and golden_job.is_active(job["jobStatus"])):
                     raise GoldenJobsError(f"{plan['name']} does not run any more ({pai_detail.words(job)}), so {name} is not stopped.")
                 if name in never:  # tell the run that has begun it
                     self._give_up(name, f"{self.options['operator']} has brought up {plan['name']} instead")
@@ -413,7 +422,7 @@ class Rollout:
         jobs = self._jobs()
         current = golden_job.current_job(plan["course"], jobs, self.client.user)
         if current is not None:
-            found = self._probed(plan["course"], current["name"]) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
+            found = self._probed(plan["course"], current["name"], of_any_image) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
             return [f"{current['name']} stays current" + ("" if found.outcome == HEALTHY else f" but is {_words(found)}")]
         rival = next((job for job in golden_job.jobs_of(plan["course"], jobs, self.client.user) if golden_job.is_active(job)), None)
         if rival:
@@ -428,7 +437,7 @@ class Rollout:
         revived = self._submitted(revived, self._of_source(name, again["name"], course))
         self._tag_new(revived)
         [revived] = self.await_running([revived])
-        found = self._probed(plan["course"], revived["name"])
+        found = self._probed(plan["course"], revived["name"], of_any_image)
         if found.outcome != HEALTHY:
             return [f"{name} is gone and comes back as {revived['name']}, which is {_words(found)}"]
         self.promote([revived])
@@ -500,10 +509,14 @@ class Rollout:
             )
         self._say(f"{name}: stopped")
 
-    def _probed(self, course: str, name: str) -> Outcome:
+    def _probed(self, course: str, name: str, choose: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Outcome:
         with self._pulse(name, "waiting for a good answer") as pulse:
             return probe(
-                self._checks[course], lambda: self._look(name), self._way, timeout_s=self.options["probe_timeout_s"], note=pulse.note
+                choose(self._checks[course]),
+                lambda: self._look(name),
+                self._way,
+                timeout_s=self.options["probe_timeout_s"],
+                note=pulse.note,
             )
 
     def _look(self, name: str) -> dict[str, Any] | None:
@@ -572,7 +585,8 @@ class Rollout:
         if len(items) < 2:
             return [work(item) for item in items]
         self.client.whoami()  # one login, not one per thread
-        with ThreadPoolExecutor(len(items)) as pool:
+        block = {signal.SIGINT, signal.SIGTERM}  # see threads.py
+        with ThreadPoolExecutor(len(items), initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block)) as pool:
             futures = [pool.submit(work, item) for item in items]
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:

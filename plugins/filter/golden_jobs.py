@@ -91,6 +91,7 @@ def courses(names, hostvars, built=True):
                 "overrides": course.get("course_job_overrides") or {},
                 "hold": course.get("course_hold") or "",
                 "probes": course.get("course_probes") or [],
+                "branding": {**(course.get("branding") or {}), **(course.get("course_branding") or {})},
                 "registry": {
                     "address": address,
                     "username": registry.get("registry_username") or "",
