@@ -403,28 +403,6 @@ def _is_settled(job: dict[str, Any], course: str) -> bool:
     return job["state"] == "RUNNING" and TAG_JOB + course in (job.get("tags") or [])
 
 
-def status(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any]:
-    """How the course stands on a cluster: `{course, state, name, revision, since_ms, url, image}`.
-
-    `state`: `current` (tagged and running), the job's own state in lower case when it is tagged but not running,
-    `missing` when nothing is current. `url` and `image` need jobs listed with detail and config.
-    """
-    live = current_job(course, jobs, user)
-    if live is None:
-        return {"course": course, "state": "missing", "name": None, "revision": None, "since_ms": None, "url": None, "image": None}
-    return {
-        "course": course,
-        "state": "current" if live["state"] == "RUNNING" else live["state"].lower(),
-        "name": live["name"],
-        "revision": (parse_name(live["name"]) or {}).get("revision"),
-        "since_ms": live.get("submissionTime") or live.get("createdTime"),
-        "url": task_url(live.get("tasks") or []),
-        "image": next(
-            (item.get("uri") for item in (live.get("config") or {}).get("prerequisites") or [] if item.get("type") == "dockerimage"), None
-        ),
-    }
-
-
 def task_url(tasks: Iterable[dict[str, Any]], label: str = "http") -> str | None:
     """The address of the first running task that has a port of this label, or None."""
     return next((task["urls"][label] for task in tasks if task["state"] == "RUNNING" and label in task["urls"]), None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.golden_jobs import golden_job
@@ -265,15 +263,6 @@ def test_killed_before_any_call_and_run_again_there_is_one_live_job_and_none_too
                 break
 
 
-def test_status_says_what_answers_where():
-    live = {**new(tags=CURRENT), "tasks": [{"state": "RUNNING", "urls": {"ssh": "http://h:1", "http": "http://h:2"}}]}
-    live["config"] = {"prerequisites": [{"type": "data", "uri": ["x"]}, {"type": "dockerimage", "uri": "r:5/a/b:v1-abc"}]}
-    row = golden_job.status("OOB3", [live, old(state="STOPPED")], "op")
-    assert (row["state"], row["revision"], row["url"], row["image"]) == ("current", NEW, "http://h:2", "r:5/a/b:v1-abc")
-    assert golden_job.status("OOB3", [new(tags=CURRENT, state="WAITING")], "op")["state"] == "waiting"
-    assert golden_job.status("OOB3", [old(state="STOPPED")], "op")["state"] == "missing"
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (200_000, "2 d")])
 def test_an_age_is_written_for_people(seconds, text):
     assert golden_job.age(1000, 1 + seconds) == text
@@ -281,24 +270,3 @@ def test_an_age_is_written_for_people(seconds, text):
 
 def test_a_table_has_columns_and_no_empty_cells():
     assert golden_job.table([["a", None], ["bbb", "x"]], ["C", "URL"]) == ["C    URL", "a    -", "bbb  x"]
-
-
-@pytest.fixture(scope="module")
-def filters():
-    path = Path(__file__).resolve().parents[2] / "plugins" / "filter" / "golden_jobs.py"
-    spec = importlib.util.spec_from_file_location("golden_jobs_filters", path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded.FilterModule().filters()
-
-
-def test_the_status_table_has_a_line_per_course_and_cluster_also_for_one_that_is_down(filters):
-    found = {"jobs": [new(tags=CURRENT)], "cluster": {"user": "op"}}
-    hostvars = {"pai-a": {"golden_job_found": found}, "pai-b": {"golden_job_found": {"problem": "it is down"}}}
-    lines = filters["golden_job_status_table"](["pai-a", "pai-b"], hostvars, ["OOB3"])
-    assert [line.split()[:3] for line in lines] == [
-        ["COURSE", "CLUSTER", "STATE"],
-        ["OOB3", "pai-a", "current"],
-        ["OOB3", "pai-b", "unreachable"],
-    ]
-    assert lines[2].endswith("it is down")
