@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.golden_jobs import golden_job
-from ansible.module_utils.golden_jobs.effective_job import effective_job
+from ansible.module_utils.golden_jobs.effective_job import LAYERS, effective_job
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_probe import ERROR, HEALTHY, UNDECIDED, UNHEALTHY, Way, check_checks, of_any_image, probe
 from PIL import Image
@@ -152,6 +152,14 @@ def test_each_layer_wins_over_the_one_before():
         "course_overrides": {"OOB3": {"taskRoles": {"web": {"resourcePerInstance": {"cpu": 4}}}}, "OOB1": {"type": "no"}},
     }
     assert figures(**layers) == {"cpu": 4, "memoryMB": 256, "gpu": 3}
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readme_names_the_layers_in_their_order(readme: str):
+    text = " ".join((ROOT / readme).read_text().split())
+    at = text.index("template（" if "zh" in readme else "template (")
+    for layer in LAYERS:
+        at = text.index(layer, at) + len(layer)
 
 
 def test_pin_mirror_sku_and_secrets_reach_the_job_and_make_another_revision():
