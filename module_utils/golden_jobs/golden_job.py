@@ -337,9 +337,10 @@ def plan(
 def plan_back(
     course: str, jobs: Iterable[dict[str, Any]], revision: str = "", user: str | None = None, *, force: bool = False, hold: str = ""
 ) -> dict[str, Any]:
-    """What brings the course back to an earlier revision, the previous one without a name: a `plan` with two keys more.
+    """What brings the course back to an earlier revision, the previous one without a name: a `plan` with three keys more.
 
-    `source`: name of the job whose own config is submitted again; `bad`: the revision that is left, empty when there is none.
+    `source`: name of the job whose own config is submitted again; `bad`: the revision that is left, empty when there is none;
+    `stays`: an earlier rollback has brought the course here.
     A course that a rollback has brought back already is left there until a revision is named: twice the same command is
     not two steps back.
     """
@@ -365,8 +366,14 @@ def plan_back(
             "reason": f"{problem}; known: {revisions}",
         }
     planned = plan(course, jobs, target, user, force=force, hold=hold)
+    stays = not revision and planned["action"] == "none"
+    if stays and here:
+        planned["reason"] = (
+            f"stays at {here['name']}, to which a rollback has brought it from revision {here['back_from']}; -e revision=… names another"
+        )
     return {
         **planned,
+        "stays": stays,
         "source": next(item["name"] for item in proven if item["revision"] == target),
         "bad": here["revision"] if here and here["revision"] and here["revision"] != target else "",
     }

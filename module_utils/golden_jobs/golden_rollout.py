@@ -69,6 +69,13 @@ class _Lines:
         self.say = say
 
 
+class _Quiet(Pulse):
+    """Shows only what lasts."""
+
+    def say(self, text: str, *, timed: bool = True) -> None:
+        self.note(text)
+
+
 class Rollout:
     """One cluster. `options`: see OPTIONS; `say` shows a line to the operator. A context manager, as its client is."""
 
@@ -497,7 +504,7 @@ class Rollout:
         if job is None or golden_job.is_final(job["jobStatus"]):
             return
         self._patiently(lambda: self.client.stop(name))
-        with self._pulse(name, "stopping") as pulse:
+        with _Quiet(_Lines(self._say), name, "stopping") as pulse:  # type: ignore[arg-type]
             wait(
                 self.client,
                 name,

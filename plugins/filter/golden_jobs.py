@@ -93,7 +93,7 @@ def plan_lines(plans, cluster):
     """For people, one line per course of a plan: where it answers, or what will be submitted and stopped."""
     lines = []
     for planned in plain(plans):
-        if planned["action"] == "none":
+        if planned["action"] == "none" and not planned.get("stays"):
             lines.append(_live_line(planned["course"], cluster, planned))
             continue
         stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] and planned["candidate"] else ""

@@ -102,17 +102,17 @@ def test_a_rollback_to_a_named_revision_and_to_one_that_never_was(five: Clusters
     fresh_image(five)
     assert five.run().returncode == 0
     here = five.revision("c1")
-    unknown = five.run("rollback", "-e", "revision=00000000", "--limit", "c1")
+    unknown = five.run("rollback", "-e", "revision=00000000", "-e", "cluster=c1")
     assert unknown.returncode != 0
     assert "revision 00000000 never was current here; known: " in unknown.stdout
     revisions = list(dict.fromkeys(job["name"].split("-")[2] for job in five.jobs("c1") if any("promoted" in tag for tag in job["tags"])))
     target = revisions[-1]
     assert target != here
-    done = five.run("rollback", "-e", f"revision={target}", "--limit", "c1")
+    done = five.run("rollback", "-e", f"revision={target}", "-e", "cluster=c1")
     assert done.returncode == 0, done.stdout
     assert five.revision("c1") == target
     assert five.revision("c2") == here
-    assert five.run("rollback", "-e", f"revision={here}", "-e", "rollout_force=true", "--limit", "c1").returncode == 0
+    assert five.run("rollback", "-e", f"revision={here}", "-e", "rollout_force=true", "-e", "cluster=c1").returncode == 0
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_is_completed_by_the_same_command_with_no_second_jo
     assert done.returncode == 0, done.stdout
     assert {name: len(two.jobs(name)) - before[name] for name in two.names} == dict.fromkeys(two.names, 1)
     assert len({two.revision(name) for name in two.names}) == 1
-    assert "changed=0" in two.run("rollout", "--limit", "c1").stdout
+    assert "changed=0" in two.run("rollout", "-e", "cluster=c1").stdout
 
 
 @pytest.mark.parametrize("turn", range(20))
@@ -145,7 +145,7 @@ def test_two_operators_at_once_end_with_one_of_them_live_and_the_other_told_why(
     known = {job["name"].split("-")[2] for job in two.jobs("c1")}
     runs = []
     for name, image in zip(("alice", "bob"), images, strict=True):
-        runs.append(two.start("rollout", "--limit", "c1", "-e", f"course_image_reference={image}", "-e", f"golden_job_operator={name}"))
+        runs.append(two.start("rollout", "-e", "cluster=c1", "-e", f"course_image_reference={image}", "-e", f"golden_job_operator={name}"))
     outputs = [run.communicate(timeout=180)[0] for run in runs]
     live = two.current("c1")
     codes = [run.returncode for run in runs]
