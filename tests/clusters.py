@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ class Clusters:
         self.folder = folder
         self.names = names
         self.sandboxes = sandboxes
+        #: What this run knows of each course's image; an empty text for nothing.
         self.images = dict.fromkeys(courses, "r.example:5/a/course:v1-000000000001")
         self.course_vars: dict[str, dict[str, Any]] = {course: {} for course in courses}
         self.host_vars: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -67,7 +70,7 @@ class Clusters:
                 "course_image": "a/course",
                 "course_version": "v1",
                 "course_job": str(self.folder / "job.yaml"),
-                "course_image_reference": image,
+                **({"course_image_reference": image} if image else {}),
                 "course_registry": "registry",
                 **self.course_vars[course],
             }
@@ -111,6 +114,18 @@ class Clusters:
             text=True,
             start_new_session=True,
         )
+
+    @staticmethod
+    def kill(run: subprocess.Popen[str]) -> None:
+        """SIGKILL to a run and all its workers, which have sessions of their own, as when the power fails."""
+        os.kill(run.pid, signal.SIGSTOP)  # so that it starts no further ones
+        found = [run.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                found.extend(int(child) for child in task.read_text().split())
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        run.wait()
 
     # ------------------------------------------------------------------------------------ what the clusters say
 

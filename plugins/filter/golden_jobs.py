@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import ansible.module_utils
@@ -15,47 +13,31 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 from ansible.module_utils.golden_jobs import environment, golden_job, protocol
+from ansible.module_utils.golden_jobs.effective_job import effective_job
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.plain import plain
 
 
-def _plain(value):
-    """Ordinary Python values: since ansible-core 2.19 variables carry tags that YAML writers do not know."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value)
+def _effective(root, course, cluster):
+    """The job as it will be submitted, secrets included."""
+    written, _lines = protocol.load_file(str(Path(str(root)) / course["template"]), course["template"])
+    return effective_job(written, course, cluster)["job"]
 
 
-def _effective(template, root, image, virtual_cluster, registry, overrides):
-    """The job as it will be submitted, secrets included, and where it was written."""
-    written, lines = protocol.load_file(str(Path(str(root)) / str(template)), str(template))
-    job = protocol.effective_protocol(
-        written, image=_plain(image) or None, virtual_cluster=_plain(virtual_cluster) or None, registry=_plain(registry)
-    )
-    for change in _plain(overrides) or []:
-        job = protocol.effective_protocol(job, overrides=change)
-    return job, lines
+def secrets(course, root, cluster):
+    """The secrets of a course's Golden Job on a cluster, for `pai_job`'s option of that name.
 
-
-def secrets(template, root, image=None, virtual_cluster=None, registry=None, overrides=None):
-    """The secrets of a job template (a file below the folder `root`) with its layers, for `pai_job`'s option of that name."""
-    job, _lines = _effective(template, root, image, virtual_cluster, registry, overrides)
-    return wrap_var(job.get("secrets") or {})
+    `course` as the filter `golden_job_courses` makes it, `cluster` as the role's `golden_job_cluster`.
+    """
+    return wrap_var(_effective(root, plain(course), plain(cluster)).get("secrets") or {})
 
 
 def smoke(template, root, overrides=None, http_port=8888):
     """How a cluster starts the image of this job, for `image_test`: `{command, env, memory_mb, shm_mb, hide}` of the first task role.
 
-    `hide`: the job's secrets, which may be part of the command.
+    `overrides`: what the course lays over its job. `hide`: the job's secrets, which may be part of the command.
     """
-    job, _lines = _effective(template, root, None, None, None, overrides)
+    job = _effective(root, {"name": "", "template": str(template), "overrides": plain(overrides or {})}, {})
     role = next(iter(job["taskRoles"]))
     return wrap_var(
         {
@@ -91,6 +73,7 @@ def courses(names, hostvars, built=True):
                 "overrides": course.get("course_job_overrides") or {},
                 "hold": course.get("course_hold") or "",
                 "probes": course.get("course_probes") or [],
+                "branding": {**(course.get("branding") or {}), **(course.get("course_branding") or {})},
                 "registry": {
                     "address": address,
                     "username": registry.get("registry_username") or "",
@@ -98,7 +81,7 @@ def courses(names, hostvars, built=True):
                 },
             }
         )
-    return _plain(found)
+    return plain(found)
 
 
 def scopes(names):
@@ -109,8 +92,8 @@ def scopes(names):
 def plan_lines(plans, cluster):
     """For people, one line per course of a plan: where it answers, or what will be submitted and stopped."""
     lines = []
-    for planned in _plain(plans):
-        if planned["action"] == "none":
+    for planned in plain(plans):
+        if planned["action"] == "none" and not planned.get("stays"):
             lines.append(_live_line(planned["course"], cluster, planned))
             continue
         stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] and planned["candidate"] else ""
@@ -121,57 +104,39 @@ def plan_lines(plans, cluster):
 
 def refusal(plans, cluster):
     """One sentence for the courses of a plan that may not go on."""
-    return " ".join(
-        f"{planned['course']} on {cluster}: {planned['reason']}." for planned in _plain(plans) if planned["action"] == "refused"
-    )
+    return " ".join(f"{planned['course']} on {cluster}: {planned['reason']}." for planned in plain(plans) if planned["action"] == "refused")
 
 
 def live_lines(plans, cluster):
     """For people, one line per course of a plan that was carried out: where it answers on this cluster, or why it was left alone."""
-    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in _plain(plans)], cluster)
+    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in plain(plans)], cluster)
 
 
 def _live_line(course, cluster, job):
     return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
 
 
-def status_table(hosts, hostvars, courses):
-    """Lines of the table that `status.yml` prints, from what each host has in `golden_job_found`."""
-    now_s = time.time()
-    rows = []
-    for course in courses:
-        for host in hosts:
-            found = _plain(hostvars[host]["golden_job_found"])
-            if "problem" in found:
-                rows.append([course, host, "unreachable", None, None, None, found["problem"]])
-                continue
-            row = golden_job.status(str(course), found["jobs"], found["cluster"]["user"])
-            tag = protocol.image_tag(row["image"] or "")
-            rows.append([course, host, row["state"], row["revision"], tag, golden_job.age(row["since_ms"], now_s), row["url"]])
-    return golden_job.table(rows, ["COURSE", "CLUSTER", "STATE", "REVISION", "IMAGE TAG", "AGE", "URL"])
-
-
 def url(tasks, label="http"):
     """The address of the first running task that has such a port, or an empty text."""
-    return golden_job.task_url(_plain(tasks or []), str(label)) or ""
+    return golden_job.task_url(plain(tasks or []), str(label)) or ""
 
 
 def environment_plan(jobs, course, student, golden=None):
     """`environment.plan` for the jobs of one cluster."""
     try:
-        return environment.plan(str(course), str(student), _plain(jobs), _plain(golden))
+        return environment.plan(str(course), str(student), plain(jobs), plain(golden))
     except GoldenJobsError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
 def environment_source(tags, clone_from=None):
     """The Golden Job that an environment with these tags was cloned from, or is going to be."""
-    return environment.source_of(_plain(tags or [])) or str(clone_from or "")
+    return environment.source_of(plain(tags or [])) or str(clone_from or "")
 
 
 def environment_line(found, course, student, cluster, golden=None):
     """For people: where a student's environment answers, what it was cloned from, and whether the course has moved on."""
-    found, golden = _plain(found), _plain(golden)
+    found, golden = plain(found), plain(golden)
     moved = f"; the course is at {golden['name']} now" if golden and found["source"] not in ("", golden["name"]) else ""
     return f"  {course} for {student} on {cluster}: {found['url'] or 'no address yet'}  ({found['name']}, cloned from {found['source']}{moved})"
 
@@ -186,7 +151,6 @@ class FilterModule:
             "golden_job_smoke": smoke,
             "golden_job_plan_lines": plan_lines,
             "golden_job_live_lines": live_lines,
-            "golden_job_status_table": status_table,
             "golden_job_url": url,
             "student_environment_plan": environment_plan,
             "student_environment_source": environment_source,

@@ -118,11 +118,14 @@ def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it
     fresh_image(five)
     assert five.run().returncode == 0
     bad = {name: five.revision(name) for name in FIVE}
+    image, five.images["OOB3"] = five.images["OOB3"], ""  # the clusters' history is all that it takes
     back = five.run("rollback")
     assert back.returncode == 0, back.stdout
     assert {name: five.revision(name) for name in FIVE} == old
     again = five.run("rollback")
+    five.images["OOB3"] = image
     assert (again.returncode, changed(again.stdout)) == (0, 0), again.stdout
+    assert f"to which a rollback has brought it from revision {bad['c1']}" in again.stdout
     assert {name: five.revision(name) for name in FIVE} == old
     refused = five.run()
     assert refused.returncode != 0
@@ -134,8 +137,8 @@ def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it
 
 
 def test_a_hold_is_respected_said_and_lifted(five: Clusters):
-    assert five.run("hold", "-e", HOLD, "--limit", "c2").returncode == 0
-    assert changed(five.run("hold", "-e", HOLD, "--limit", "c2").stdout) == 0
+    assert five.run("hold", "-e", HOLD, "-e", "cluster=c2").returncode == 0
+    assert changed(five.run("hold", "-e", HOLD, "-e", "cluster=c2").stdout) == 0
     old = five.current("c2")["name"]
     fresh_image(five)
     done = five.run("rollout", "-e", "rollout_force=true")
@@ -144,7 +147,7 @@ def test_a_hold_is_respected_said_and_lifted(five: Clusters):
     assert "exam week, until Friday" in done.stdout
     assert five.current("c2")["name"] == old
     assert len({five.revision(name) for name in FIVE if name != "c2"}) == 1
-    assert five.run("hold", "-e", "state=absent", "--limit", "c2").returncode == 0
+    assert five.run("hold", "-e", "state=absent", "-e", "cluster=c2").returncode == 0
     assert five.run().returncode == 0
     assert len({five.revision(name) for name in FIVE}) == 1
 
@@ -160,3 +163,19 @@ def test_check_mode_shows_the_effective_job_against_the_live_one_and_touches_not
     for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "OOB3 on c3: submit "):
         assert line in done.stdout, done.stdout
     assert {name: five.jobs(name) for name in FIVE} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-e", "cluster=c2,c9"), "Unknown cluster c9: give -e cluster=NAME, several with commas, or leave it out for all; known: c1, c2"),
+        (("-e", "course=OOB9", "--limit", "c2"), "Unknown course OOB9: give -e course=NAME"),
+        (("--limit", "c2"), "This run knows no image of OOB3, as --limit c2 leaves out the courses: give -e cluster=NAME instead"),
+    ],
+)
+def test_what_would_roll_out_nothing_is_refused_in_one_sentence(five: Clusters, options: tuple[str, ...], words: str):
+    image, five.images["OOB3"] = five.images["OOB3"], ""
+    done = five.run("rollout", *options)
+    five.images["OOB3"] = image
+    assert done.returncode != 0
+    assert words in " ".join(done.stdout.split()), done.stdout
