@@ -55,7 +55,7 @@ class RegistryApi:
         self.address = address
         self._login = (username, password or "") if username else None
         self._tokens: dict[str, str] = {}
-        local = _is_loopback(address)
+        local = is_loopback(address)
         self._scheme = "http" if plain_http else "" if local else "https"
         # urllib3 backs off and honours Retry-After; a login that is refused is not tried again.
         retry = Retry(total=3, connect=1, read=1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
@@ -213,11 +213,17 @@ def newest(tags: Mapping[str, str], version: str) -> str | None:
     return next((tag for tag in mine if tag[:-13] == version.lower()), None)
 
 
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]") if ":" in address else address
+def host_name(address: str) -> str:
+    """A registry's address without its port."""
+    return address.rpartition(":")[0].strip("[]") if ":" in address else address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether the registry is on this machine."""
+    name = host_name(address)
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost"
 
 
 def _reason(error: BaseException | None) -> str:

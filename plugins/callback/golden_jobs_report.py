@@ -37,11 +37,9 @@ options:
 """
 
 import atexit
-import getpass
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -56,12 +54,14 @@ _OURS = str(PROJECT / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-from ansible.module_utils.golden_jobs import report, webhook
+from ansible.module_utils.golden_jobs import report, status_files, webhook
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
 
 #: Modules whose results are kept also where nothing has changed: they name images and jobs.
 TELLING = ("docker_build", "docker_push", "image_test")
+#: A record is for the people of this project.
+MODE = 0o640
 SETTINGS = ("report_webhook_url", "report_webhook_form", "report_webhook_secret", "report_webhook_on", "golden_job_operator")
 
 
@@ -93,7 +93,7 @@ class CallbackModule(CallbackBase):
             "outcome": "unfinished",
             "began_s": round(now, 3),
             "seconds": 0.0,
-            "by": f"{getpass.getuser()}@{socket.gethostname()}",
+            "by": status_files.me(),
             "commit": commit,
             "dirty": dirty,
             "command": "",
@@ -234,9 +234,11 @@ class CallbackModule(CallbackBase):
         shown = report.without(self._secrets, self._record)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path.with_name(self._path.name + ".json"), json.dumps(shown, indent=1, ensure_ascii=False, default=str) + "\n")
+            status_files.replace(
+                self._path.with_name(self._path.name + ".json"), json.dumps(shown, indent=1, ensure_ascii=False, default=str) + "\n", MODE
+            )
             if page:
-                _replace(self._path.with_name(self._path.name + ".html"), report.html(shown))
+                status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(shown), MODE)
         except OSError as error:
             self._display.warning(f"The run's record {self._path} cannot be written: {error.strerror}.", formatted=True)
 
@@ -252,14 +254,6 @@ def _argument(text, secrets):
     for secret in secrets:
         text = text.replace(secret, report.MASK) if len(secret) >= 4 else text
     return text
-
-
-def _replace(path, content):
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-    new.replace(path)
 
 
 def _git():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import ansible.module_utils
@@ -16,30 +15,16 @@ if _OURS not in ansible.module_utils.__path__:
 
 from ansible.module_utils.golden_jobs import environment, golden_job, protocol
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
-
-
-def _plain(value):
-    """Ordinary Python values: since ansible-core 2.19 variables carry tags that YAML writers do not know."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value)
+from ansible.module_utils.golden_jobs.plain import plain
 
 
 def _effective(template, root, image, virtual_cluster, registry, overrides):
     """The job as it will be submitted, secrets included, and where it was written."""
     written, lines = protocol.load_file(str(Path(str(root)) / str(template)), str(template))
     job = protocol.effective_protocol(
-        written, image=_plain(image) or None, virtual_cluster=_plain(virtual_cluster) or None, registry=_plain(registry)
+        written, image=plain(image) or None, virtual_cluster=plain(virtual_cluster) or None, registry=plain(registry)
     )
-    for change in _plain(overrides) or []:
+    for change in plain(overrides) or []:
         job = protocol.effective_protocol(job, overrides=change)
     return job, lines
 
@@ -98,7 +83,7 @@ def courses(names, hostvars, built=True):
                 },
             }
         )
-    return _plain(found)
+    return plain(found)
 
 
 def scopes(names):
@@ -109,7 +94,7 @@ def scopes(names):
 def plan_lines(plans, cluster):
     """For people, one line per course of a plan: where it answers, or what will be submitted and stopped."""
     lines = []
-    for planned in _plain(plans):
+    for planned in plain(plans):
         if planned["action"] == "none":
             lines.append(_live_line(planned["course"], cluster, planned))
             continue
@@ -121,14 +106,12 @@ def plan_lines(plans, cluster):
 
 def refusal(plans, cluster):
     """One sentence for the courses of a plan that may not go on."""
-    return " ".join(
-        f"{planned['course']} on {cluster}: {planned['reason']}." for planned in _plain(plans) if planned["action"] == "refused"
-    )
+    return " ".join(f"{planned['course']} on {cluster}: {planned['reason']}." for planned in plain(plans) if planned["action"] == "refused")
 
 
 def live_lines(plans, cluster):
     """For people, one line per course of a plan that was carried out: where it answers on this cluster, or why it was left alone."""
-    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in _plain(plans)], cluster)
+    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in plain(plans)], cluster)
 
 
 def _live_line(course, cluster, job):
@@ -141,7 +124,7 @@ def status_table(hosts, hostvars, courses):
     rows = []
     for course in courses:
         for host in hosts:
-            found = _plain(hostvars[host]["golden_job_found"])
+            found = plain(hostvars[host]["golden_job_found"])
             if "problem" in found:
                 rows.append([course, host, "unreachable", None, None, None, found["problem"]])
                 continue
@@ -153,25 +136,25 @@ def status_table(hosts, hostvars, courses):
 
 def url(tasks, label="http"):
     """The address of the first running task that has such a port, or an empty text."""
-    return golden_job.task_url(_plain(tasks or []), str(label)) or ""
+    return golden_job.task_url(plain(tasks or []), str(label)) or ""
 
 
 def environment_plan(jobs, course, student, golden=None):
     """`environment.plan` for the jobs of one cluster."""
     try:
-        return environment.plan(str(course), str(student), _plain(jobs), _plain(golden))
+        return environment.plan(str(course), str(student), plain(jobs), plain(golden))
     except GoldenJobsError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
 def environment_source(tags, clone_from=None):
     """The Golden Job that an environment with these tags was cloned from, or is going to be."""
-    return environment.source_of(_plain(tags or [])) or str(clone_from or "")
+    return environment.source_of(plain(tags or [])) or str(clone_from or "")
 
 
 def environment_line(found, course, student, cluster, golden=None):
     """For people: where a student's environment answers, what it was cloned from, and whether the course has moved on."""
-    found, golden = _plain(found), _plain(golden)
+    found, golden = plain(found), plain(golden)
     moved = f"; the course is at {golden['name']} now" if golden and found["source"] not in ("", golden["name"]) else ""
     return f"  {course} for {student} on {cluster}: {found['url'] or 'no address yet'}  ({found['name']}, cloned from {found['source']}{moved})"
 
