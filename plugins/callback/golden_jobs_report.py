@@ -62,6 +62,8 @@ from ansible.module_utils.golden_jobs.plain import plain
 TELLING = ("docker_build", "docker_push", "image_test")
 #: A record is for the people of this project.
 MODE = 0o640
+#: A long record is not written anew for each of its steps: a run that is killed loses what its last moments did.
+WRITE_EVERY_S = 1.0
 SETTINGS = ("report_webhook_url", "report_webhook_form", "report_webhook_secret", "report_webhook_on", "golden_job_operator")
 
 
@@ -79,6 +81,7 @@ class CallbackModule(CallbackBase):
         self._secrets = []
         self._courses = self._clusters = ()
         self._began = {}
+        self._written_s = 0.0
 
     # ------------------------------------------------------------------------------------------------------ beginning and end
 
@@ -166,12 +169,11 @@ class CallbackModule(CallbackBase):
             self._tell(record)
 
     def _tell(self, record):
-        shown = report.without(self._secrets, record)
-        title = f"Golden Jobs: {shown['playbook']} {shown['outcome']}"
+        title = f"Golden Jobs: {record['playbook']} {record['outcome']}"
         form = self._settings.get("report_webhook_form") or "json"
         try:
             secret = self._settings.get("report_webhook_secret") or ""
-            webhook.tell(self._settings["report_webhook_url"], form, title, report.sentence(shown), shown, secret)
+            webhook.tell(self._settings["report_webhook_url"], form, title, report.sentence(record), record, secret)
         except GoldenJobsError as error:
             self._display.warning(str(error))
 
@@ -222,23 +224,23 @@ class CallbackModule(CallbackBase):
             "message": "(not shown: it may hold a secret)" if hidden and outcome == "failed" else message,
             "details": report.details(answer),
         }
-        self._record["steps"].append(step)
-        self._record["golden_jobs"] += [one for one in answer.get("golden_job_records") or [] if isinstance(one, dict)]
-        self._write()
+        self._record["steps"].append(report.without(self._secrets, step))
+        report.remember(self._record["golden_jobs"], report.without(self._secrets, answer.get("golden_job_records") or []))
+        if outcome == "failed" or now - self._written_s > WRITE_EVERY_S:
+            self._write()
 
     # ------------------------------------------------------------------------------------------------------------------ files
 
     def _write(self, page=False):
         """The record as it is now: a run that is killed leaves what it had."""
-        self._record["seconds"] = round(time.time() - self._record["began_s"], 2)
-        shown = report.without(self._secrets, self._record)
+        self._written_s = time.time()
+        self._record["seconds"] = round(self._written_s - self._record["began_s"], 2)
+        text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            status_files.replace(
-                self._path.with_name(self._path.name + ".json"), json.dumps(shown, indent=1, ensure_ascii=False, default=str) + "\n", MODE
-            )
+            status_files.replace(self._path.with_name(self._path.name + ".json"), text, MODE)
             if page:
-                status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(shown), MODE)
+                status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(self._record), MODE)
         except OSError as error:
             self._display.warning(f"The run's record {self._path} cannot be written: {error.strerror}.", formatted=True)
 
