@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -41,9 +43,25 @@ def free_ports(count: int) -> int:
 
 
 def ansible_environment(project: Path = ROOT) -> dict[str, str]:
-    """Environment in which the project's own ansible.cfg decides and nothing of the developer's does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    return {**kept, "PATH": f"{VENV_BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    """Environment in which the project's own ansible.cfg decides and nothing of the developer's does.
+
+    Runs in the developer's own tree leave their records elsewhere, until the tests end.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "GOLDEN_JOBS_REPORTS"))}
+    return {
+        **kept,
+        **({"GOLDEN_JOBS_REPORTS": _reports()} if project == ROOT else {}),
+        "PATH": f"{VENV_BIN}:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(project / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+
+
+@functools.cache
+def _reports() -> str:
+    folder = tempfile.TemporaryDirectory(prefix="golden-jobs-reports-")
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 #: Runs a module as Ansible's wrapper does it: arguments in, JSON out, in a process of its own. It costs a quarter of `ansible -m`.

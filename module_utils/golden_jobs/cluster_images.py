@@ -9,9 +9,25 @@ from typing import Any
 from . import cluster_status, golden_job, prune
 from .errors import GoldenJobsError
 from .pai_client import PaiClient
+from .threads import at_once
 
 #: Everything that is not over for good, of anybody: students' environments run these images, too.
 UNFINISHED = ["WAITING", "RUNNING", "STOPPING", "UNKNOWN"]
+
+SPEC: dict[str, Any] = {
+    "connection": {"type": "dict", "required": True},
+    "courses": {"type": "list", "elements": "str", "required": True},
+    "rollback_depth": {"type": "int", "default": 3},
+    "idle_s": {"type": "int", "default": 86400},
+}
+
+
+def run(args: dict[str, Any], _host: str, _check: bool) -> dict[str, Any]:
+    """golden_job_images: what `used_images` returns."""
+    try:
+        return used_images(cluster_status.given(args["connection"]), args["courses"], args["rollback_depth"], args["idle_s"])
+    except GoldenJobsError as error:
+        raise GoldenJobsError(f"{error} Nothing is deleted anywhere while it is not known what this cluster runs.") from None
 
 
 def used_images(connection: Mapping[str, Any], courses: list[str], depth: int, idle_s: float) -> dict[str, Any]:
@@ -26,12 +42,12 @@ def used_images(connection: Mapping[str, Any], courses: list[str], depth: int, i
         def images(of: tuple[str, str]) -> list[str]:
             config = client.get_config(of[1], of[0])
             if config is None:
-                raise GoldenJobsError(f"The config of the job {of[1]!r} of {of[0]} on {client.address} cannot be read; nothing is deleted.")
+                raise GoldenJobsError(f"The config of the job {of[1]!r} of {of[0]} on {client.address} cannot be read.")
             return [
                 str(one["uri"]) for one in config.get("prerequisites") or [] if isinstance(one, dict) and one.get("type") == "dockerimage"
             ]
 
-        found = cluster_status.at_once(images, sorted(wanted), cluster_status.AT_ONCE)
+        found = at_once(images, sorted(wanted), cluster_status.AT_ONCE)
         now_s = time.time()
         left = [
             one

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 from . import effective_job, golden_job, pai_detail, protocol, status
 from .errors import GoldenJobsError
 from .pai_client import PaiClient
+from .threads import at_once
 
 #: Whoever looks does not wait for a cluster that is down as a rollout does.
 TIMEOUT_S = 10.0
@@ -18,8 +18,29 @@ RETRIES = 1
 #: Requests to one cluster at the same time.
 AT_ONCE = 4
 
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+SPEC: dict[str, Any] = {
+    "connection": {"type": "dict", "required": True},
+    "courses": {"type": "list", "elements": "dict", "required": True},
+    "settings": {"type": "dict", "default": {}},
+    "root": {"type": "path", "required": True},
+}
+
+
+def run(args: dict[str, Any], host: str, _check: bool) -> dict[str, Any]:
+    """golden_job_status: what `cluster_rows` returns."""
+    loaded: dict[str, dict[str, Any]] = {}
+
+    def load(template: str) -> dict[str, Any]:
+        if template not in loaded:
+            loaded[template] = protocol.load_file(str(Path(args["root"]) / template), template)[0]
+        return loaded[template]
+
+    return cluster_rows(host, given(args["connection"]), args["courses"], args["settings"], load)
+
+
+def given(connection: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a connection that are not left empty."""
+    return {key: value for key, value in connection.items() if value not in (None, "")}
 
 
 def cluster_rows(
@@ -98,10 +119,3 @@ def wanted(course: Mapping[str, Any], settings: Mapping[str, Any], load: Callabl
     except GoldenJobsError as error:
         return {**found, "problem": str(error)}
     return {**found, "revision": effective["revision"], "job": effective["job"]}
-
-
-def at_once(work: Callable[[Argument], Result], items: Iterable[Argument], most: int) -> list[Result]:
-    """`work` of each item, in their order, in threads that leave signals to the main thread; the first error is raised."""
-    block = {signal.SIGINT, signal.SIGTERM}
-    with ThreadPoolExecutor(most, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block)) as pool:
-        return list(pool.map(work, items))

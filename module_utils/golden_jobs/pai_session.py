@@ -13,10 +13,9 @@ import os
 import re
 import time
 import urllib.parse
-from collections.abc import Iterator
 from typing import Any
 
-from .errors import GoldenJobsError
+from .errors import GoldenJobsError, causes, reason
 
 try:
     import requests
@@ -325,12 +324,12 @@ class PaiSession:
             return session.request(method, url, **options)
         except requests.exceptions.SSLError as error:
             raise PaiError(
-                f"The certificate of {self.address} is not trusted ({_reason(error)}); give the CA that signed it as ca_file."
+                f"The certificate of {self.address} is not trusted ({reason(error)}); give the CA that signed it as ca_file."
             ) from None
         except (requests.RequestException, OSError) as error:
-            if any(isinstance(cause, (TimeoutError, requests.exceptions.Timeout)) for cause in _causes(error)):
+            if any(isinstance(cause, (TimeoutError, requests.exceptions.Timeout)) for cause in causes(error)):
                 raise PaiError(f"The cluster {self.address} did not answer within {self._timeout_s:g} s.", transient=True) from None
-            raise PaiError(f"The cluster {self.address} cannot be reached: {_reason(error)}.", transient=True) from None
+            raise PaiError(f"The cluster {self.address} cannot be reached: {reason(error)}.", transient=True) from None
 
     def _error(self, answer: Any) -> PaiError:
         """The sentence for an answer that is no success."""
@@ -397,19 +396,3 @@ def _first_schema_error(text: str) -> str:
 
 def _duration(value_s: float) -> str:
     return f"{value_s:.0f} s" if value_s < 120 else f"{value_s / 60:.0f} min"
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause as a short text: `Connection refused` and not five nested class names."""
-    *_outer, last = _causes(error)
-    return (getattr(last, "strerror", None) or str(last) or type(last).__name__).rstrip(".")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: Any = error
-    while isinstance(current, BaseException) and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        inner = [arg for arg in current.args if isinstance(arg, BaseException)]
-        current = getattr(current, "reason", None) or (inner[-1] if inner else None) or current.__cause__ or current.__context__

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from .errors import GoldenJobsError
+from .errors import GoldenJobsError, reason
 
 try:
     import requests
@@ -55,10 +55,12 @@ class RegistryApi:
         self.address = address
         self._login = (username, password or "") if username else None
         self._tokens: dict[str, str] = {}
-        local = _is_loopback(address)
+        local = is_loopback(address)
         self._scheme = "http" if plain_http else "" if local else "https"
-        # urllib3 backs off and honours Retry-After; a login that is refused is not tried again.
-        retry = Retry(total=3, connect=1, read=1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+        # urllib3 backs off and honours Retry-After; a certificate that is not trusted (other) is not tried again.
+        retry = Retry(
+            total=3, connect=1, read=1, other=0, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+        )
         self._session = requests.Session()
         self._session.trust_env = not local
         self._verify: Any = ca_file or None
@@ -160,7 +162,7 @@ class RegistryApi:
                 continue  # "Client sent an HTTP request to an HTTPS server"
             self._scheme = scheme
             return answer
-        raise RegistryError(f"The registry {self.address} does not answer: {_reason(failure)}.")
+        raise RegistryError(f"The registry {self.address} does not answer: {reason(failure)}.")
 
     def _token(self, challenge: str, repository: str) -> str:
         asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
@@ -178,7 +180,7 @@ class RegistryApi:
             )
             body = answer.json() if answer.ok else {}
         except (requests.RequestException, ValueError) as error:
-            raise RegistryError(f"The login service of the registry {self.address} does not answer: {_reason(error)}.") from None
+            raise RegistryError(f"The login service of the registry {self.address} does not answer: {reason(error)}.") from None
         return str(body.get("token") or body.get("access_token") or "")
 
     def _body(self, answer: Any) -> dict[str, Any]:
@@ -213,20 +215,14 @@ def newest(tags: Mapping[str, str], version: str) -> str | None:
     return next((tag for tag in mine if tag[:-13] == version.lower()), None)
 
 
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]") if ":" in address else address
+def host_name(address: str) -> str:
+    """A registry's address without its port."""
+    return address.rpartition(":")[0].strip("[]") if ":" in address else address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether the registry is on this machine."""
+    name = host_name(address)
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _reason(error: BaseException | None) -> str:
-    """The innermost words, such as `Connection refused`."""
-    while error is not None:
-        inner = [arg for arg in error.args if isinstance(arg, BaseException)]
-        following = getattr(error, "reason", None)
-        following = following if isinstance(following, BaseException) else inner[-1] if inner else None
-        if following is None:
-            return re.sub(r"^<[^>]*>: |\[Errno -?\d+\] ", "", str(getattr(error, "strerror", None) or error)).rstrip(".")
-        error = following
-    return "no reason given"
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost"

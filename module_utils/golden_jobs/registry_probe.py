@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .engine import registry_host
+from .registry_api import host_name, is_loopback
 
 with contextlib.suppress(ImportError):  # engine.Engine says in one sentence what is missing
     import requests
@@ -54,7 +55,7 @@ class Probe:
         self._login = (login["username"], login["password"]) if login else None
         self._insecure = is_insecure(host, info)
         # A loopback registry of an engine on another machine is not the one that we would reach.
-        self._reachable = not (_is_loopback(host) and _is_remote(engine_url))
+        self._reachable = not (is_loopback(host) and _is_remote(engine_url))
         self._host = _HUB if host == "docker.io" else host
         ca = f"{_CERTIFICATES}/{host}/ca.crt"
         self._verify: bool | str = not self._insecure if self._insecure or not os.access(ca, os.R_OK) else ca
@@ -108,7 +109,7 @@ def is_insecure(host: str, info: Mapping[str, Any]) -> bool:
     if host in (config.get("IndexConfigs") or {}):
         return not config["IndexConfigs"][host].get("Secure", True)
     with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address("127.0.0.1" if _name(host) == "localhost" else _name(host))
+        address = ipaddress.ip_address("127.0.0.1" if host_name(host) == "localhost" else host_name(host))
         return any(address in ipaddress.ip_network(network) for network in config.get("InsecureRegistryCIDRs") or [])
     return False
 
@@ -128,18 +129,7 @@ def _answer(response: Any) -> Answer:
     return Answer(response.status_code, response.text, retry_after_s(response.headers.get("Retry-After"), time.time()))
 
 
-def _name(host: str) -> str:
-    return host.rpartition(":")[0].strip("[]") if ":" in host else host
-
-
-def _is_loopback(host: str) -> bool:
-    name = _name(host)
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost"
-
-
 def _is_remote(engine_url: str) -> bool:
     parts = urlsplit(engine_url)
     # The SDK calls an engine behind SSH "http+docker://ssh", one behind a socket "http+docker://localhost".
-    return parts.netloc == "ssh" or (parts.scheme in ("http", "https") and not _is_loopback(parts.netloc))
+    return parts.netloc == "ssh" or (parts.scheme in ("http", "https") and not is_loopback(parts.netloc))

@@ -34,7 +34,9 @@ def masked_inputs(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             return MASK
         return str(value)
 
-    return {name: one(name, value) for name, value in given.items() if not name.startswith("ansible_")}, secrets
+    shown = {name: one(name, value) for name, value in given.items()}
+    # Ansible's own add nothing to a record, but their secrets stand on the command line, too.
+    return {name: value for name, value in shown.items() if not name.startswith("ansible_")}, secrets
 
 
 def without(secrets: Iterable[str], value: Any) -> Any:
@@ -61,6 +63,26 @@ def details(result: Mapping[str, Any]) -> dict[str, Any]:
         if value not in (None, "", [], {}):
             found[key] = value
     return found
+
+
+def remember(known: list[dict[str, Any]], entries: Iterable[Any]) -> None:
+    """Add what steps of a rollout say (`golden_job_records`) to the one row per course and cluster in `known`.
+
+    A row keeps what the last step said and, in `steps`, the seconds of each; a failure stays, whatever is cleaned up afterwards.
+    """
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            continue
+        said = {key: value for key, value in entry.items() if key not in ("step", "seconds") and value not in (None, "")}
+        row = next((one for one in known if all(one.get(key) == entry.get(key) for key in ("course", "cluster"))), None)
+        if row is None:
+            row = {"steps": {}}
+            known.append(row)
+        if row.get("outcome") == "failed":
+            said = {key: value for key, value in said.items() if key not in ("outcome", "reason")}
+        row.update(said)
+        step = str(entry.get("step") or "")
+        row["steps"][step] = round(row["steps"].get(step, 0.0) + float(entry.get("seconds") or 0.0), 2)
 
 
 def subject(host: str, name: str, message: str, courses: Iterable[str]) -> str:
@@ -122,10 +144,14 @@ def html(record: Mapping[str, Any]) -> str:
 
 
 def _golden_job(one: Mapping[str, Any]) -> list[Any]:
-    seconds = one.get("seconds")
     shown = [one.get(key) for key in ("action", "revision", "image", "digest")]
-    took = f"{seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
-    return [one.get("course"), one.get("cluster"), state(str(one.get("outcome") or "ok")), *shown, took, one.get("reason")]
+    took = ", ".join(f"{step} {seconds:.1f}" for step, seconds in one["steps"].items() if seconds >= 0.05)
+    total = sum(one["steps"].values())
+    return [
+        *(one.get("course"), one.get("cluster"), state(str(one.get("outcome") or "ok")), *shown),
+        f"{total:.1f} s{f' ({took})' if took else ''}",
+        one.get("reason"),
+    ]
 
 
 def _notes(step: Mapping[str, Any]) -> str:

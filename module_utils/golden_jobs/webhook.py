@@ -8,15 +8,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import re
 import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
 from .errors import GoldenJobsError
+from .registry_api import is_loopback
 
 FORMS = ("json", "dingtalk", "wecom")
+#: For a connection, and for each piece of an answer.
 _TIMEOUT_S = (5, 10)
+#: For a whole answer, and the most of it that is read.
+_PATIENCE_S = 15
+_ANSWER_BYTES = 4096
 _WECOM_BYTES = 4000
 
 
@@ -43,26 +50,42 @@ def tell(url: str, form: str, title: str, text: str, record: Mapping[str, Any], 
 
     if form not in FORMS:
         raise GoldenJobsError(f"The form {form!r} of report_webhook_form is not known; allowed: {', '.join(FORMS)}.")
-    if not url.startswith(("http://", "https://")):
+    if not re.match(r"https?://[^/?#@]", url):
         raise GoldenJobsError("The address report_webhook_url is no URL; write http:// or https:// and a host.")
     target = signed(url, secret, int(time.time() * 1000)) if secret and form == "dingtalk" else url
-    host = urllib.parse.urlsplit(url).hostname
-    try:
-        answer = requests.post(target, json=body(form, title, text, record), timeout=_TIMEOUT_S)
-    except requests.RequestException as error:
-        raise GoldenJobsError(f"The webhook at {host} does not answer ({type(error).__name__}).") from None
-    if not answer.ok:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    with requests.Session() as session:
+        session.trust_env = not is_loopback(host)
+        try:
+            # Not redirected: the record is for this address alone.
+            answer = session.post(target, json=body(form, title, text, record), timeout=_TIMEOUT_S, stream=True, allow_redirects=False)
+            said = _read(answer, time.monotonic() + _PATIENCE_S)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise GoldenJobsError(f"The webhook at {host} does not answer ({type(error).__name__}).") from None
+    if not 200 <= answer.status_code < 300:
         raise GoldenJobsError(f"The webhook at {host} answers HTTP {answer.status_code}.")
     if form != "json":
-        code, words = _refusal(answer)
+        code, words = _refusal(said)
         if code:
             raise GoldenJobsError(f"The webhook at {host} refuses the message (errcode {code}: {words}).")
 
 
-def _refusal(answer: Any) -> tuple[int, str]:
+def _read(answer: Any, deadline_s: float) -> bytes:
+    """The beginning of an answer; one that trickles in for ever is cut off. A longer piece would be waited for."""
+    found = b""
+    for byte in answer.iter_content(1):
+        found += byte
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
+        if len(found) >= _ANSWER_BYTES:
+            break
+    return found
+
+
+def _refusal(said: bytes) -> tuple[int, str]:
     """A robot says no with HTTP 200."""
     try:
-        found = answer.json()
+        found = json.loads(said)
         return int(found.get("errcode") or 0), str(found.get("errmsg") or "")[:200]
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return 0, ""

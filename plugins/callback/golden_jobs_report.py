@@ -37,11 +37,9 @@ options:
 """
 
 import atexit
-import getpass
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -56,12 +54,16 @@ _OURS = str(PROJECT / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-from ansible.module_utils.golden_jobs import report, webhook
+from ansible.module_utils.golden_jobs import report, status_files, webhook
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
 
 #: Modules whose results are kept also where nothing has changed: they name images and jobs.
 TELLING = ("docker_build", "docker_push", "image_test")
+#: A record is for the people of this project.
+MODE = 0o640
+#: A long record is not written anew for each of its steps: a run that is killed loses what its last moments did.
+WRITE_EVERY_S = 1.0
 SETTINGS = ("report_webhook_url", "report_webhook_form", "report_webhook_secret", "report_webhook_on", "golden_job_operator")
 
 
@@ -79,6 +81,7 @@ class CallbackModule(CallbackBase):
         self._secrets = []
         self._courses = self._clusters = ()
         self._began = {}
+        self._written_s = 0.0
 
     # ------------------------------------------------------------------------------------------------------ beginning and end
 
@@ -93,7 +96,7 @@ class CallbackModule(CallbackBase):
             "outcome": "unfinished",
             "began_s": round(now, 3),
             "seconds": 0.0,
-            "by": f"{getpass.getuser()}@{socket.gethostname()}",
+            "by": status_files.me(),
             "commit": commit,
             "dirty": dirty,
             "command": "",
@@ -166,12 +169,11 @@ class CallbackModule(CallbackBase):
             self._tell(record)
 
     def _tell(self, record):
-        shown = report.without(self._secrets, record)
-        title = f"Golden Jobs: {shown['playbook']} {shown['outcome']}"
+        title = f"Golden Jobs: {record['playbook']} {record['outcome']}"
         form = self._settings.get("report_webhook_form") or "json"
         try:
             secret = self._settings.get("report_webhook_secret") or ""
-            webhook.tell(self._settings["report_webhook_url"], form, title, report.sentence(shown), shown, secret)
+            webhook.tell(self._settings["report_webhook_url"], form, title, report.sentence(record), record, secret)
         except GoldenJobsError as error:
             self._display.warning(str(error))
 
@@ -222,21 +224,23 @@ class CallbackModule(CallbackBase):
             "message": "(not shown: it may hold a secret)" if hidden and outcome == "failed" else message,
             "details": report.details(answer),
         }
-        self._record["steps"].append(step)
-        self._record["golden_jobs"] += [one for one in answer.get("golden_job_records") or [] if isinstance(one, dict)]
-        self._write()
+        self._record["steps"].append(report.without(self._secrets, step))
+        report.remember(self._record["golden_jobs"], report.without(self._secrets, answer.get("golden_job_records") or []))
+        if outcome == "failed" or now - self._written_s > WRITE_EVERY_S:
+            self._write()
 
     # ------------------------------------------------------------------------------------------------------------------ files
 
     def _write(self, page=False):
         """The record as it is now: a run that is killed leaves what it had."""
-        self._record["seconds"] = round(time.time() - self._record["began_s"], 2)
-        shown = report.without(self._secrets, self._record)
+        self._written_s = time.time()
+        self._record["seconds"] = round(self._written_s - self._record["began_s"], 2)
+        text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path.with_name(self._path.name + ".json"), json.dumps(shown, indent=1, ensure_ascii=False, default=str) + "\n")
+            status_files.replace(self._path.with_name(self._path.name + ".json"), text, MODE)
             if page:
-                _replace(self._path.with_name(self._path.name + ".html"), report.html(shown))
+                status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(self._record), MODE)
         except OSError as error:
             self._display.warning(f"The run's record {self._path} cannot be written: {error.strerror}.", formatted=True)
 
@@ -252,14 +256,6 @@ def _argument(text, secrets):
     for secret in secrets:
         text = text.replace(secret, report.MASK) if len(secret) >= 4 else text
     return text
-
-
-def _replace(path, content):
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-    new.replace(path)
 
 
 def _git():

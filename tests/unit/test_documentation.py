@@ -57,7 +57,8 @@ def argument_spec(module: str) -> dict[str, Any]:
     """What the module hands to `AnsibleModule`: argument_spec, mutually_exclusive and so on."""
     loaded = load(ROOT / "library" / f"{module}.py")
     if not hasattr(loaded, "main"):  # documentation of an action plugin that needs no module
-        return {"argument_spec": load(ROOT / "plugins" / "action" / f"{module}.py").SPEC}
+        plugin = load(ROOT / "plugins" / "action" / f"{module}.py")
+        return {"argument_spec": (plugin.WORK[module] if hasattr(plugin, "WORK") else plugin).SPEC}
     taken: dict[str, Any] = {}
 
     class Taken(Exception):
@@ -125,8 +126,13 @@ def test_ansible_takes_the_examples_as_tasks(documented: dict[str, Any], tmp_pat
     ansible("ansible-playbook", "--syntax-check", *playbooks)
 
 
+def links_to(plugin: str) -> set[str]:
+    return {path.stem for path in (ROOT / "plugins" / "action").iterdir() if path.is_symlink() and Path(path.readlink()).name == plugin}
+
+
 def test_the_live_plugin_stands_behind_every_module_that_writes_progress():
-    plugins = {
-        path.stem for path in (ROOT / "plugins" / "action").iterdir() if path.is_symlink() and Path(path.readlink()).name == "live.py"
-    }
-    assert plugins == {module for module in MODULES if "_progress_file" in argument_spec(module)["argument_spec"]}
+    assert links_to("live.py") == {module for module in MODULES if "_progress_file" in argument_spec(module)["argument_spec"]}
+
+
+def test_the_plugin_that_works_in_the_worker_stands_behind_all_that_it_knows():
+    assert links_to("in_worker.py") == set(load(ROOT / "plugins" / "action" / "in_worker.py").WORK)

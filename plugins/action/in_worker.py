@@ -1,0 +1,46 @@
+"""Does the work of the task's name in Ansible's own worker: asking over HTTP and writing here need no module and no connection.
+
+The plugins of these names beside this file are links to it. What each does is in the module of `module_utils/golden_jobs` that WORK
+names: its options (SPEC) and `run(args, host, check_mode)`; its documentation is in `library/`. A module would cost ten times as much.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible.module_utils
+from ansible.plugins.action import ActionBase
+
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+# Imported before Ansible forks its workers, so that none of them does it again.
+import jsonschema  # noqa: F401
+import requests  # noqa: F401
+from ansible.module_utils.golden_jobs import cluster_images, cluster_status, registry_delete, registry_tags, status_files
+from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.plain import plain
+
+WORK = {
+    "golden_job_images": cluster_images,
+    "golden_job_status": cluster_status,
+    "registry_delete": registry_delete,
+    "registry_tags": registry_tags,
+    "status_page": status_files,
+}
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        work = WORK[self._task.action]
+        _spec, args = self.validate_argument_spec(argument_spec=work.SPEC)
+        try:
+            return {"changed": False, **work.run(plain(args), (task_vars or {})["inventory_hostname"], self._task.check_mode)}
+        except GoldenJobsError as error:
+            return {"failed": True, "changed": False, **error.details, "msg": str(error)}
