@@ -13,6 +13,7 @@ description:
   - Never reports a change and runs in check mode, too, because the folder is scratch space from which the context digest is computed.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
+extends_documentation_fragment: [progress, lock]
 options:
   dest:
     description: The context folder. Everything in it that does not belong there is removed.

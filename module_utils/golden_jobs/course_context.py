@@ -13,13 +13,16 @@ import stat
 import tarfile
 from typing import IO, Any, cast
 
-from . import download, git_source
+from . import download, git_source, run_lock
 from .digest_cache import DigestCache
 from .errors import GoldenJobsError
 from .hashing import hash_files
 from .progress import Progress
+from .runner import PROGRESS_SPEC
 
 SPEC: dict[str, Any] = {
+    **PROGRESS_SPEC,
+    **run_lock.SPEC,
     # Used by the action plugin on the control node, which makes the archive of them.
     "dockerfile": {"type": "path", "required": True},
     "folder": {"type": "path"},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
-from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader
 
 _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
@@ -35,23 +35,24 @@ _MOUNTED = re.compile(r"--mount=type=bind,source=([^,\s]+)")
 _COPIED = re.compile(r"^COPY (?!.*--from=)(?:--\S+ )*(\S+) ", re.MULTILINE)
 
 
-class ActionModule(ActionBase):
+class ActionModule(action_loader.get("live", class_only=True)):
     TRANSFERS_FILES = True
-    _supports_async = False
-    _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
-        args = dict(self._task.args)
+        result = super().run(tmp, task_vars)
+        return {**result, "requirements": self._requirements}
+
+    def _arguments(self, task_vars):
+        args = super()._arguments(task_vars)
         dockerfile = args.get("dockerfile")
         if not dockerfile:
             raise AnsibleActionFail("course_context needs the option dockerfile: the template or Dockerfile of the course.")
         folder = args.get("folder")
         for option in ("sources", "downloads"):
             args[option] = [_with_place(entry) for entry in args.get(option) or []]
-        content = self._render(dockerfile, args.get("search_path") or [os.path.dirname(dockerfile)], task_vars or {})
+        content = self._render(dockerfile, args.get("search_path") or [os.path.dirname(dockerfile)], task_vars)
         try:
-            requirements = _requirements(folder, content)
+            self._requirements = _requirements(folder, content)
         except GoldenJobsError as error:
             raise AnsibleActionFail(str(error)) from None
         with tempfile.NamedTemporaryFile(prefix="golden-jobs-context-", suffix=".tar") as archive:
@@ -69,8 +70,7 @@ class ActionModule(ActionBase):
             remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "context.tar")
             self._transfer_file(archive.name, remote)
         self._fixup_perms2((self._connection._shell.tmpdir, remote))
-        result = self._execute_module(module_name="course_context", module_args={**args, "archive": remote}, task_vars=task_vars)
-        return {**result, "requirements": requirements}
+        return {**args, "archive": remote}
 
     def _render(self, dockerfile, search_path, task_vars):
         try:

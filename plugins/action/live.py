@@ -47,21 +47,26 @@ class ActionModule(ActionBase):
         self._path = f"/tmp/.golden-jobs-progress-{uuid.uuid4().hex}"
         self._label = task_vars.get("live_label") or task_vars.get("inventory_hostname", "")
         self._seen = False
+        args = self._arguments(task_vars)
         ended = threading.Event()
         shown = threading.Thread(target=self._show, args=(ended,), daemon=True)
         with self._ended_by_signal():
             shown.start()
             try:
-                return self._execute(task_vars)
+                return self._execute(args, task_vars)
             finally:
                 ended.set()
                 shown.join(10)
                 with contextlib.suppress(AnsibleConnectionFailure):
                     self._low_level_execute_command(f"rm -f {shlex.quote(self._path)}*")
 
-    def _execute(self, task_vars):
+    def _arguments(self, task_vars):
+        """What the module is called with; a plugin that prepares something for its module makes it here."""
+        return dict(self._task.args)
+
+    def _execute(self, args, task_vars):
         """The module's result; after a dropped connection from the same process, found again by its progress file."""
-        args = dict(self._task.args, _progress_file=self._path)
+        args = {**args, "_progress_file": self._path}
         if args.get("lock"):
             args["_run"] = this_run()
         lost = None
