@@ -105,11 +105,12 @@ class Registry:
     port: int
     username: str = "tester"
     password: str = "a throw-away password"
+    host: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def login(self) -> dict[str, str]:

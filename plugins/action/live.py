@@ -70,6 +70,7 @@ class ActionModule(ActionBase):
         if args.get("lock"):
             args["_run"] = this_run()
         lost = None
+        reconnect_for_s = float(task_vars.get("live_reconnect_s") or RECONNECT_FOR_S)
         while True:
             try:
                 return self._execute_module(module_name=self._task.action, module_args=args, task_vars=task_vars)
@@ -79,9 +80,9 @@ class ActionModule(ActionBase):
                 if lost is None:
                     lost = time.monotonic()
                     self._say("the connection is lost; the work goes on there, connecting again")
-                if time.monotonic() - lost > RECONNECT_FOR_S:
+                if time.monotonic() - lost > reconnect_for_s:
                     raise AnsibleConnectionFailure(
-                        f"The connection was lost and could not be made again within {RECONNECT_FOR_S:.0f} s; the work on the host goes on "
+                        f"The connection was lost and could not be made again within {reconnect_for_s:.0f} s; the work on the host goes on "
                         f"without us: run the same command again later ({failure})"
                     ) from failure
                 time.sleep(RECONNECT_EVERY_S)

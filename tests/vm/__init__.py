@@ -24,6 +24,7 @@ from tests.support import AS_ROOT, ROOT, install, wait_for
 
 HERE = Path(__file__).resolve().parent
 LABEL = "golden-jobs.test-vm"
+SSH_OPTIONS = ["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
 #: Without systemd as PID 1: a shell that collects what ends and keeps sshd.
 NO_SYSTEMD = [
     "sh",
@@ -44,13 +45,12 @@ class Vm:
     key: str
 
     def ssh(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there as root."""
-        return subprocess.run(
-            ["ssh", *_SSH_OPTIONS, "-i", self.key, "-p", str(self.port), f"root@{self.address}", *argv],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run a command there as root; the arguments go to its shell."""
+        return subprocess.run(self.ssh_argv(*argv), capture_output=True, text=True, check=False)
+
+    def ssh_argv(self, *argv: str) -> list[str]:
+        """The command that does it."""
+        return ["ssh", *SSH_OPTIONS, "-i", self.key, "-p", str(self.port), f"root@{self.address}", *argv]
 
     def inventory(self) -> dict[str, Any]:
         """Host variables with which Ansible reaches it."""
@@ -59,11 +59,8 @@ class Vm:
             "ansible_port": self.port,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": self.key,
-            "ansible_ssh_common_args": " ".join(_SSH_OPTIONS),
+            "ansible_ssh_common_args": " ".join(SSH_OPTIONS),
         }
-
-
-_SSH_OPTIONS = ["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
 
 
 def start(folder: Path, name: str, suite: str = "bookworm", init: str = "systemd") -> Vm:
