@@ -5,6 +5,7 @@ The VMs are containers that boot Debian (tests/vm) with an engine of their own, 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -187,7 +188,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory, engine: Any, tiny_image: str)
     (project / "inventory" / "courses.yml").write_text(
         json.dumps({"golden_job_outdated": {}, "base_images": {}, "courses": {"hosts": catalogue}})
     )
-    bridge = engine.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
+    bridge = str(ipaddress.ip_network(engine.inspect_network("bridge")["IPAM"]["Config"][0]["Subnet"])[1])
     registry = Registry(folder / "registry", free_ports(1), host=bridge)
     registry.start()
     with clusters(folder / "clusters", 2, COURSES) as two:
