@@ -1,4 +1,4 @@
-"""The container that image_test starts, as a Golden Job would start it."""
+"""A container of a course's image, started as a Golden Job would start it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _EVENT_S = 1
 class ImageContainer:
     """One container of an image. Nothing exists before `start`; `remove` may be called at any time, more than once."""
 
-    def __init__(self, engine: Engine, image: str, memory_mb: int | None) -> None:
+    def __init__(self, engine: Engine, image: str, memory_mb: int | None, name: str = "") -> None:
         self.engine = engine
         self.image = image
         # Chosen here: the container can be removed even if we are interrupted before the engine has said its id.
-        self.name = f"golden-jobs-image-test-{uuid.uuid4().hex[:12]}"
+        self.name = name or f"golden-jobs-image-test-{uuid.uuid4().hex[:12]}"
         self.files = ContainerFiles(engine, self.name)
         self._memory_mb = memory_mb
         self._shell: str | None = None
 
-    def start(self, command: str | None, env: Mapping[str, Any], ports: Iterable[int], shm_mb: int, longest_s: float) -> None:
-        """Start it with the ports on free loopback ports of the engine's host. `longest_s`: the test's deadlines added up."""
+    def start(self, command: str | None, env: Mapping[str, Any], ports: Iterable[int], shm_mb: int, labels: Mapping[str, str]) -> None:
+        """Start it with the ports on free loopback ports of the engine's host."""
         api = self.engine.api
         memory = f"{self._memory_mb}m" if self._memory_mb else None
         shell = ["bash", "-o", "errexit", "-o", "nounset", "-o", "pipefail", "-c", command] if command else None
@@ -52,7 +52,7 @@ class ImageContainer:
                 entrypoint=shell,
                 environment={name: str(value) for name, value in env.items()},
                 ports=list(ports),
-                labels=image_leftovers.labels(self.image, longest_s),
+                labels=dict(labels),
                 # A cluster knows neither the image's HEALTHCHECK nor the proxy in this host's docker configuration.
                 healthcheck={"test": ["NONE"]},
                 use_config_proxy=False,

@@ -104,7 +104,8 @@ def _test(
     may_end = not port and not kinds & image_checks.NEED_RUNNING
     longest_s = params["wait_timeout_s"] + sum(check["timeout_s"] for check in checks)
     ports = sorted({port for port in (port, *(check["port"] for check in checks)) if port})
-    container.start(params["command"], params["env"], ports, params["shm_mb"], longest_s)
+    labels = image_leftovers.labels(container.image, longest_s)
+    container.start(params["command"], params["env"], ports, params["shm_mb"], labels)
     # Without a server there is nothing to wait for.
     image_ready.wait(container, port, params["ready_path"] if port else "", params["wait_timeout_s"], progress, may_end=may_end)
     address = f"http://127.0.0.1:{container.host_port(port)}" if port else None
