@@ -28,6 +28,11 @@ options:
     description: Environment of the container.
     type: dict
     default: {}
+  hide:
+    description: Secrets of the job; messages show asterisks instead. Values of O(env) that look like a secret are hidden without it.
+    type: list
+    elements: str
+    default: []
   ports:
     description: Ports in the container to publish. The first one is Jupyter's, whose C(/api) has to answer.
     type: list

@@ -10,7 +10,7 @@ from typing import Any
 from . import image_ready
 from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
-from .image_container import ImageContainer, not_in_engine
+from .image_container import ImageContainer, hide_secrets, not_in_engine
 from .progress import Progress
 from .runner import PROGRESS_SPEC
 
@@ -23,7 +23,8 @@ SPEC: dict[str, Any] = {
     "course": {"type": "str", "required": True},
     "image": {"type": "str"},
     "command": {"type": "str"},
-    "env": {"type": "dict", "default": {}, "no_log": True},
+    "env": {"type": "dict", "default": {}},
+    "hide": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "ports": {"type": "list", "elements": "int", "default": [8888]},
     "memory_mb": {"type": "int"},
     "shm_mb": {"type": "int", "default": 512},
@@ -38,6 +39,7 @@ _LOG_LINES = 10
 def run(module: Any, progress: Progress) -> dict[str, Any]:
     """The module's result: the loopback address of each port. A container that runs just this already is left alone."""
     params = module.params
+    hide_secrets(module, progress)
     engine = Engine(params, registry_host(params["image"] or "localhost/none"))
     container = ImageContainer(engine, params["image"] or "", params["memory_mb"], f"golden-jobs-try-{params['course']}")
     found = _inspect(container)
@@ -60,7 +62,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
         image_ready.wait(container, params["ports"][0], "/api", params["wait_timeout_s"], progress, may_end=False)
         return {"changed": True, "addresses": _addresses(container, params["ports"])}
     except GoldenJobsError as error:
-        lines = _last_lines(container)
+        lines = _last_lines(container, progress)
         container.remove()
         raise GoldenJobsError(f"{str(error).rstrip('.')}.{lines and ' Its last lines:'}\n{lines}".rstrip()) from error
     except BaseException:  # Ctrl-C: what does not answer yet is nobody's
@@ -75,9 +77,9 @@ def _inspect(container: ImageContainer) -> dict[str, Any] | None:
         return None
 
 
-def _last_lines(container: ImageContainer) -> str:
+def _last_lines(container: ImageContainer, progress: Progress) -> str:
     with contextlib.suppress(*ENGINE_ERRORS):
-        return container.log(_LOG_LINES)
+        return progress.masked(container.log(_LOG_LINES))
     return ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from . import image_leftovers
+from . import image_leftovers, secret_scan
 from .container_files import ContainerFiles
 from .engine import ENGINE_ERRORS, Engine
 from .errors import GoldenJobsError
@@ -21,6 +21,8 @@ with contextlib.suppress(ImportError):  # engine.Engine says in one sentence wha
     import docker.errors
     import docker.types
 
+#: Shorter values are in every text by chance.
+_HIDDEN_LENGTH = 4
 #: So much later than the exit code of the process that was killed the engine's event may come.
 _EVENT_S = 1
 
@@ -158,3 +160,12 @@ class ImageContainer:
 def not_in_engine(image: str) -> str:
     """The sentence for an image that is not there."""
     return f"The image {image} is not in this engine: build or pull it first."
+
+
+def hide_secrets(module: Any, progress: Progress) -> None:
+    """Have asterisks wherever the result, the progress or the kept log would show a secret of the job."""
+    secrets = {*module.params["hide"]}
+    secrets |= {str(value) for name, value in module.params["env"].items() if secret_scan.is_secret(name, str(value))}
+    long_enough = sorted((value for value in secrets if len(value) >= _HIDDEN_LENGTH), key=len, reverse=True)
+    module.no_log_values.update(long_enough)
+    progress.hide(long_enough)

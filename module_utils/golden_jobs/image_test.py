@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import image_checks, image_leftovers, image_ready, secret_scan
+from . import image_checks, image_container, image_leftovers, image_ready
 from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
 from .image_checks import CHECK_SPEC, Checks
@@ -32,8 +32,6 @@ SPEC: dict[str, Any] = {
 }
 
 _LOG_LINES = 30
-#: Shorter values are in every text by chance.
-_HIDDEN_LENGTH = 4
 #: The least that engines take as a limit.
 _LEAST_MEMORY_MB = 6
 
@@ -47,7 +45,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     if module.check_mode:
         return {**result, "msg": f"would start {params['image']} and run {len(checks)} checks"}
     image_checks.find_files(checks)
-    _hide_secrets(module, progress)
+    image_container.hide_secrets(module, progress)
     engine = Engine(params, registry_host(params["image"]))
     image = engine.image(params["image"])
     if image is None:
@@ -84,15 +82,6 @@ def _validate(params: Mapping[str, Any]) -> None:
         if params[name] < 1:
             raise GoldenJobsError(f"The {name} {params[name]} is not allowed: at least 1.")
     image_checks.validate(params["checks"], params["port"])
-
-
-def _hide_secrets(module: Any, progress: Progress) -> None:
-    """Have asterisks wherever the result, the progress or the kept log would show a secret of the job."""
-    secrets = {*module.params["hide"]}
-    secrets |= {str(value) for name, value in module.params["env"].items() if secret_scan.is_secret(name, str(value))}
-    long_enough = sorted((value for value in secrets if len(value) >= _HIDDEN_LENGTH), key=len, reverse=True)
-    module.no_log_values.update(long_enough)
-    progress.hide(long_enough)
 
 
 def _test(

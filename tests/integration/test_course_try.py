@@ -47,6 +47,15 @@ def test_one_that_runs_the_same_is_left_alone_and_another_is_replaced(engine: An
     assert not run_module("course_try", course=course, state="stopped")["changed"]
 
 
+def test_an_address_in_the_environment_is_shown_and_a_secret_is_not(tiny_image: str, course: str):
+    env = {"PAI_CONTAINER_HOST_IP": "127.0.0.1", "LAB_TOKEN": "s3cr3t-of-the-lab"}
+    options: dict[str, Any] = {"course": course, "image": tiny_image, "env": env, "hide": ["s3cr3t-of-the-job"], "wait_timeout_s": 20}
+    assert get(f"{run_module('course_try', **options, command=SERVE.format('one'))['addresses'][0]}/api").ok
+    failed = run_module("course_try", **options, command='echo "$LAB_TOKEN s3cr3t-of-the-job"; exit 1')
+    assert "********" in failed["msg"]
+    assert "s3cr3t" not in failed["msg"]
+
+
 def test_check_mode_starts_and_stops_nothing(engine: Any, tiny_image: str, course: str):
     assert run_module("course_try", "--check", course=course, image=tiny_image, command="true")["changed"]
     assert not containers(engine, course)
