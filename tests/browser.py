@@ -113,12 +113,6 @@ class Browser:
         found = self._do("POST", "element", {"using": "css selector", "value": selector})
         return _picture(self._do("GET", f"element/{next(iter(found.values()))}/screenshot"))
 
-    def drawn(self, selector: str) -> Image.Image:
-        """What the element shows, without the empty ground around it."""
-        whole = self.element(selector)
-        box = box_of(whole)
-        return whole.crop(box) if box else whole
-
     def window(self) -> Image.Image:
         return _picture(self._do("GET", "screenshot"))
 
@@ -149,10 +143,15 @@ def _picture(data: str) -> Image.Image:
     return picture_of(base64.b64decode(data))
 
 
-def likeness(drawn: Image.Image, ours: Image.Image) -> float:
-    """How alike two pictures of one shape are: 1 is the same, 0.5 is chance. Both are laid on white and scaled to one size."""
-    size = (120, max(1, round(120 * ours.height / ours.width)))
-    plain = [_on_white(one).convert("L").resize(size, Image.Resampling.BOX) for one in (drawn, ours)]
+def likeness(drawn: Image.Image, ours: Image.Image, opacity: float = 1.0) -> float:
+    """How alike a part of a page and a picture of ours are: 1 is the same, 0.5 is chance. Ours is laid on the page's ground, both get one size."""
+    laid = Image.new("RGBA", ours.size, drawn.convert("RGBA").getpixel((0, 0)))
+    faded = ours.convert("RGBA")
+    faded.putalpha(faded.getchannel("A").point(lambda value: round(value * opacity)))
+    laid.alpha_composite(faded)
+    laid = laid.crop(box_of(laid))
+    size = (120, max(1, round(120 * laid.height / laid.width)))
+    plain = [one.convert("L").resize(size, Image.Resampling.BOX) for one in (drawn.crop(box_of(drawn)), laid)]
     values = [list(one.tobytes()) for one in plain]
     means = [sum(one) / len(one) for one in values]
     spread = [sum((value - mean) ** 2 for value in one) ** 0.5 for one, mean in zip(values, means, strict=True)]
@@ -160,12 +159,6 @@ def likeness(drawn: Image.Image, ours: Image.Image) -> float:
         return 0.0
     product = sum((a - means[0]) * (b - means[1]) for a, b in zip(*values, strict=True))
     return 0.5 + 0.5 * product / (spread[0] * spread[1])
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture.convert("RGBA"))
-    return white
 
 
 def box_of(picture: Image.Image) -> tuple[int, int, int, int] | None:
