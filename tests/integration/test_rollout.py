@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clusters import Clusters, clusters
+from tests.sandbox import PASSWORD
 
 FIVE = ["c1", "c2", "c3", "c4", "c5"]
+SECRET = "a-secret-of-one-cluster"
 HOLD = '{"reason": "exam week, until Friday"}'
 
 
@@ -154,14 +156,16 @@ def test_a_hold_is_respected_said_and_lifted(five: Clusters):
 
 def test_check_mode_shows_the_effective_job_against_the_live_one_and_touches_nothing(five: Clusters):
     before = {name: five.jobs(name) for name in FIVE}
-    five.host_vars["c3"] = {"golden_job_resources": {"memoryMB": 96}, "golden_job_sku": "K80"}
+    five.host_vars["c3"] = {"golden_job_resources": {"memoryMB": 96}, "golden_job_sku": "K80", "golden_job_secrets": {"key": SECRET}}
     try:
-        done = five.run("rollout", "--check", "--diff")
+        done = five.run("rollout", "--check", "--diff", "-vvv")
     finally:
         five.host_vars["c3"] = {}
     assert done.returncode == 0, done.stdout
-    for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "OOB3 on c3: submit "):
+    for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "+secrets:", "OOB3 on c3: submit "):
         assert line in done.stdout, done.stdout
+    assert SECRET not in done.stdout + done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
     assert {name: five.jobs(name) for name in FIVE} == before
 
 
