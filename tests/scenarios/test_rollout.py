@@ -15,6 +15,7 @@ from tests.clusters import Clusters, clusters
 from tests.integration.test_rollout import (
     test_a_cluster_in_passing_trouble_gets_its_job_and_only_one as passing_trouble,
 )
+from tests.support import power_failure
 
 FIVE = ["c1", "c2", "c3", "c4", "c5"]
 COMMITTED = {"committed": True, "method": "POST", "path": "/api/v2/jobs"}
@@ -129,7 +130,7 @@ def test_a_run_that_is_killed_is_completed_by_the_same_command_with_no_second_jo
                 break
         else:
             pytest.fail("the run has ended before it could be killed")
-        two.kill(run)
+        power_failure(run)
     done = two.run()
     assert done.returncode == 0, done.stdout
     assert {name: len(two.jobs(name)) - before[name] for name in two.names} == dict.fromkeys(two.names, 1)
