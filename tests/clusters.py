@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,18 +112,6 @@ class Clusters:
             text=True,
             start_new_session=True,
         )
-
-    @staticmethod
-    def kill(run: subprocess.Popen[str]) -> None:
-        """SIGKILL to a run and all its workers, which have sessions of their own, as when the power fails."""
-        os.kill(run.pid, signal.SIGSTOP)  # so that it starts no further ones
-        found = [run.pid]
-        for pid in found:
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                found.extend(int(child) for child in task.read_text().split())
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
-        run.wait()
 
     # ------------------------------------------------------------------------------------ what the clusters say
 

@@ -313,16 +313,20 @@ class Rollout:
         return self._together(plans, one)
 
     def bake(self, plans: list[Plan]) -> list[Plan]:
-        """Leave the new jobs alone for a while; raise at once when one of them ends."""
+        """Leave the new jobs alone for a while; raise at once when one of them ends, or has ended and was started anew."""
         until = time.monotonic() + self.options["bake_s"]
+        restarts: dict[str, int] = {}
         if self.options["bake_s"] > 0 and plans:
             self._say(f"{', '.join(plan['name'] for plan in plans)}: baking for {self.options['bake_s']:g} s")
         while (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(left_s, _BAKE_LOOK_S))
             for plan in plans:
                 job = self._look(plan["name"])
-                if job is not None and golden_job.is_final(job["jobStatus"]):
-                    raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} ended while it baked: {pai_detail.words(job)}.")
+                if job is None:
+                    continue
+                before = restarts.setdefault(plan["name"], pai_detail.restarts(job))
+                if golden_job.is_final(job["jobStatus"]) or pai_detail.restarts(job) > before:
+                    raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} ended while it baked: it is {pai_detail.words(job)}.")
+            time.sleep(max(0.0, min(left_s, _BAKE_LOOK_S, until - time.monotonic())))
         return plans
 
     # ---------------------------------------------------------------------------------------- let it take over

@@ -34,6 +34,12 @@ from ansible.module_utils.golden_jobs import written
 RETRY_LINE_EVERY_S = 10.0
 
 
+def _host(result):
+    """`OOB3 -> vm01`: names of the inventory; the address that Ansible adds says nothing to an operator."""
+    host, other = result.host.get_name(), result.task.delegate_to
+    return f"{host} -> {other}" if other and other != host else host
+
+
 class CallbackModule(Default):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -128,7 +134,7 @@ class CallbackModule(Default):
         task = result.task.get_name().strip().rpartition(" : ")[2]  # without the role: the name says it
         if word == "changed" and result.task.check_mode:
             word = "would"
-        text = f"  {word:8} {self.host_label(result)}: {task}"
+        text = f"  {word:8} {_host(result)}: {task}"
         self._display.display(text + (f" ({note})" if note else ""), color=color)
 
     def _failure(self, word, result):

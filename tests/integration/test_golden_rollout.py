@@ -252,3 +252,14 @@ def test_a_bad_revision_that_is_forced_is_good_again(cluster: Sandbox, tmp_path:
     operator.rollout(2, force=True)
     assert golden_job.parse_name(current(cluster))["revision"] == bad  # type: ignore[index]
     assert golden_job.bad_revisions("OOB3", jobs(cluster)) == set()
+
+
+def test_one_that_is_started_anew_while_it_bakes_does_not_take_over(cluster: Sandbox, tmp_path: Path):
+    operator = Operator(cluster, tmp_path)
+    operator.rollout(1)
+    live = current(cluster)
+    (tmp_path / "job.yaml").write_text(JOB.replace("COMMAND", "serve") + "jobRetryCount: 5\n")
+    cluster.rules({"run_s": 1.0, "exit_code": 1})
+    operator.rollout(2, bake_s=20.0)
+    assert "ended while it baked: it is " in operator.failure
+    assert current(cluster) == live

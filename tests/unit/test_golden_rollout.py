@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.golden_jobs import golden_job
 from ansible.module_utils.golden_jobs.effective_job import LAYERS, effective_job
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
@@ -289,3 +291,16 @@ def test_the_logo_that_is_asked_for_is_the_declared_one_with_nothing_rendered_be
 def test_an_earlier_image_is_not_asked_for_the_logo_of_today():
     api, logo = {"path": "/api"}, {"path": "/logo.png", "branding": "logo"}
     assert of_any_image([api, logo]) == [api]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readme_gives_the_settings_of_a_rollout_their_real_defaults(readme: str):
+    files = ("roles/golden_job/defaults/main.yml", "inventory/group_vars/pai_clusters.yml")
+    real = {name: value for path in files for name, value in yaml.safe_load((ROOT / path).read_text()).items()}
+    rows = re.findall(r"^\| (`(?:rollout|golden_job)_[^|]+) \| ([^|]+) \|", (ROOT / readme).read_text(), re.MULTILINE)
+    assert len(rows) == 9
+    for names, values in rows:
+        for name, text in zip(re.findall(r"`(\w+)`", names), re.findall(r"`([^`]+)`", values) or [""], strict=False):
+            assert name in real or name.startswith("course_"), name
+            if name in real and name != "golden_job_probes":
+                assert real[name] == (yaml.safe_load(text) if text else ""), name
