@@ -128,7 +128,7 @@ class CallbackModule(CallbackBase):
         url = self.get_option("webhook_url") or self._settings.get("report_webhook_url") or ""
         self._secrets = [*secrets, *filter(None, [url, self._settings.get("report_webhook_secret")])]
         self._settings["report_webhook_url"] = url
-        self._record["inputs"] = inputs
+        self._record["inputs"] = report.without(self._secrets, inputs)
         self._record["command"] = " ".join(["ansible-playbook", *(shlex.quote(_argument(each, secrets)) for each in sys.argv[1:])])
         self._record["by"] = self._settings.get("golden_job_operator") or self._record["by"]
         self._write()
