@@ -64,3 +64,4 @@ bench: demo ## print how long things take
 	python tests/bench/five_thousand_jobs.py
 	python tests/bench/image_modules.py
 	python tests/bench/context_digest.py
+	python tests/bench/status.py

@@ -1,6 +1,6 @@
 """Take the pictures of the README anew: `python tools/screenshots.py`. Brings up a platform of its own for it, ten minutes.
 
-The pictures are what `tests/integration/test_branding_browser.py` sees while it checks the pages.
+The pictures are what `tests/integration/test_branding_browser.py` and `test_status.py` see while they check the pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST_BYTES = 150_000
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "pytest", "-q", "tests/integration/test_branding_browser.py"]
+    argv = [sys.executable, "-m", "pytest", "-q", "tests/integration/test_branding_browser.py", "tests/integration/test_status.py"]
     done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "GOLDEN_JOBS_SCREENSHOTS": str(FOLDER)}, check=False)
     for path in sorted(FOLDER.glob("*.png")):
         size = path.stat().st_size
