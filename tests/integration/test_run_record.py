@@ -16,6 +16,7 @@ import pytest
 from tests.clusters import Clusters, clusters
 from tests.hook import Hook
 from tests.platform import Platform
+from tests.sandbox import PASSWORD
 from tests.support import ansible_environment, free_ports, wait_for
 
 #: A playbook of the project that asks nobody.
@@ -184,15 +185,16 @@ def test_what_cannot_be_written_or_told_is_a_warning_and_the_run_goes_on(fleet: 
 
 
 def test_secrets_are_masked_wherever_a_task_repeats_them_and_only_the_newest_records_stay(fleet: Clusters, project: Path, reports: Path):
-    (project / "small.json").write_text(json.dumps({"nested": {"db_password": "p4ss-in-a-file"}, "words": "p4ss-in-a-file and k3y-given"}))
+    words = f"p4ss-in-a-file and k3y-given, {PASSWORD}"
+    (project / "small.json").write_text(json.dumps({"nested": {"db_password": "p4ss-in-a-file"}, "words": words}))
     secrets = ("-e", "@small.json", "-e", "ssh_passphrase=k3y-given", "-e", "ansible_become_password=r00t-pass")
     done = play(fleet, project, reports, "small", *secrets)
     assert done.returncode != 0
     record = record_of(reports)
-    assert record["steps"][-1]["message"] == "****** and ******"
+    assert record["steps"][-1]["message"] == "****** and ******, ******"
     assert record["inputs"]["nested"] == {"db_password": "******"}
     text = everything(reports)
-    assert not [secret for secret in ("p4ss-in-a-file", "k3y-given", "r00t-pass") if secret in text]
+    assert not [secret for secret in ("p4ss-in-a-file", "k3y-given", "r00t-pass", PASSWORD) if secret in text]
 
     config = project / "ansible.cfg"
     before = config.read_text()
