@@ -66,3 +66,4 @@ bench: demo ## print how long things take
 	python tests/bench/context_digest.py
 	python tests/bench/course_image.py
 	python tests/bench/rollout.py
+	python tests/bench/status.py

@@ -41,6 +41,7 @@ class Clusters:
         self.folder = folder
         self.names = names
         self.sandboxes = sandboxes
+        self.registry: dict[str, Any] = {"registry_address": "r.example:5"}
         #: What this run knows of each course's image; an empty text for nothing.
         self.images = dict.fromkeys(courses, "r.example:5/a/course:v1-000000000001")
         self.course_vars: dict[str, dict[str, Any]] = {course: {} for course in courses}
@@ -81,7 +82,7 @@ class Clusters:
         children = {
             "courses": {"hosts": courses},
             "pai_clusters": {"hosts": clusters, "vars": self.vars},
-            "registries": {"hosts": {"registry": {"registry_address": "r.example:5"}}},
+            "registries": {"hosts": {"registry": self.registry}},
             "build_servers": {"hosts": {"none": {}}},
         }
         (folder / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
@@ -117,7 +118,8 @@ class Clusters:
 
     def image(self, number: int, course: str = "OOB3") -> None:
         """What the course's image is from now on."""
-        self.images[course] = f"r.example:5/a/course:v1-{number:012x}"
+        repository = self.course_vars[course].get("course_image", "a/course")
+        self.images[course] = f"{self.registry['registry_address']}/{repository}:v1-{number:012x}"
 
     def faults(self, name: str, *entries: dict[str, Any]) -> None:
         _replace(self.folder / name / "faults.yml", {"faults": list(entries)})

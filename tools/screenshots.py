@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "images"
-TESTS = ("tests/integration/test_branding_browser.py", "tests/scenarios/test_branding_browser.py")
+TESTS = ("tests/integration/test_branding_browser.py", "tests/scenarios/test_branding_browser.py", "tests/integration/test_status.py")
 MOST_BYTES = 150_000
 
 

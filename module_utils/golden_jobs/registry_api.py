@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import GoldenJobsError, reason
+from .threads import at_once
 
 try:
     import requests
@@ -31,6 +32,8 @@ REGISTRY_SPEC: dict[str, Any] = {
 }
 
 _TIMEOUT_S = (5, 30)
+#: Requests to one registry at the same time: a tag's digest costs one each.
+AT_ONCE = 6
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _IMAGES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _ACCEPT = ", ".join((*_IMAGES, *_INDEXES))
@@ -45,7 +48,7 @@ class RegistryError(GoldenJobsError):
 
 
 class RegistryApi:
-    """One registry and one login. Nothing is sent before the first call. A context manager; one per thread."""
+    """One registry and one login. Nothing is sent before the first call. A context manager."""
 
     def __init__(
         self, address: str, username: str | None = None, password: str | None = None, ca_file: str | None = None, plain_http: bool = False
@@ -95,6 +98,12 @@ class RegistryApi:
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
             raise RegistryError(f"The registry {self.address} names no digest for {repository}:{tag}.", answer.status_code)
         return str(digest)
+
+    def digests(self, repository: str) -> dict[str, str]:
+        """What every tag names now."""
+        tags = self.tags(repository)
+        found = at_once(lambda tag: self.digest(repository, tag), tags, AT_ONCE)
+        return {tag: digest for tag, digest in zip(tags, found, strict=True) if digest}
 
     def describe(self, repository: str, digest: str) -> dict[str, Any]:
         """`{created, labels, size_bytes}` of an image, `created` as the image says (RFC 3339, "" when it does not)."""
@@ -197,10 +206,10 @@ IMMUTABLE_TAG = re.compile(r".+-[0-9a-f]{12}")
 
 def images_of(registry: RegistryApi, repository: str, describe: bool = False) -> dict[str, Any]:
     """`{tags: {tag: digest}}` of a repository; with `describe` also `images: {digest: {created, labels, size_bytes}}` of immutable tags."""
-    digests = {tag: registry.digest(repository, tag) for tag in registry.tags(repository)}
-    found: dict[str, Any] = {"tags": {tag: digest for tag, digest in digests.items() if digest}}
+    found: dict[str, Any] = {"tags": registry.digests(repository)}
     if describe:
-        found["images"] = {digest: registry.describe(repository, digest) for digest in sorted({*immutable(found["tags"]).values()})}
+        mine = sorted({*immutable(found["tags"]).values()})
+        found["images"] = dict(zip(mine, at_once(lambda digest: registry.describe(repository, digest), mine, AT_ONCE), strict=True))
     return found
 
 

@@ -27,10 +27,11 @@ def run(args: dict[str, Any], _host: str, check: bool) -> dict[str, Any]:
     deleted: list[str] = []
     try:
         with registry_api.RegistryApi(**args["registry"]) as api:
+            # Looked at again: whatever has come to name an image since it was chosen keeps it.
+            now = {repository: api.digests(repository) for repository in {image["repository"] for image in args["images"]}}
             for image in args["images"]:
                 repository, tag, digest = image["repository"], image["tag"], image["digest"]
-                # Looked at again: whatever has come to name it since it was chosen keeps it.
-                if {each for each in api.tags(repository) if api.digest(repository, each) == digest} != {tag}:
+                if [each for each, named in now[repository].items() if named == digest] != [tag]:
                     continue
                 if check or api.delete(repository, digest):
                     deleted.append(f"{repository}:{tag}")

@@ -9,7 +9,7 @@ from .errors import GoldenJobsError
 from .threads import at_once
 
 #: Repositories at the same time.
-AT_ONCE = 8
+AT_ONCE = 4
 
 SPEC: dict[str, Any] = {
     "repositories": {

@@ -19,22 +19,24 @@ _LONGEST = 600
 
 
 def masked_inputs(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`-e` variables as they may be shown, and the texts that must be shown nowhere."""
+    """Variables as they may be shown, and the texts that must be shown nowhere. Whatever is below the name of a secret is one."""
     secrets: list[str] = []
 
-    def one(name: str, value: Any) -> Any:
+    def one(name: str, value: Any, hidden: bool) -> Any:
+        hidden = hidden or name.startswith("vault_") or name == "report_webhook_url"
         if isinstance(value, Mapping):
-            return {str(key): one(str(key), item) for key, item in value.items()}
+            hidden = hidden or secret_scan.is_secret_name(name)
+            return {str(key): one(str(key), item, hidden) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [one(name, item) for item in value]
+            return [one(name, item, hidden) for item in value]
         if isinstance(value, (bool, int, float)) or value is None:
             return value
-        if secret_scan.is_secret(name, str(value)) or name.startswith("vault_") or name == "report_webhook_url":
+        if (secret_scan.is_plain_value(str(value)) and hidden) or secret_scan.is_secret(name, str(value)):
             secrets.append(str(value))
             return MASK
         return str(value)
 
-    shown = {name: one(name, value) for name, value in given.items()}
+    shown = {name: one(name, value, False) for name, value in given.items()}
     # Ansible's own add nothing to a record, but their secrets stand on the command line, too.
     return {name: value for name, value in shown.items() if not name.startswith("ansible_")}, secrets
 

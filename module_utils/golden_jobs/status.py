@@ -26,6 +26,8 @@ STATES = ("current", "held", "outdated", "drifted", "failed", "missing", "unreac
 CALM = ("current", "held")
 #: Entries of a row's history that are shown.
 HISTORY_SHOWN = 10
+#: Clusters that the terminal names beside one reason; the table has them all.
+NAMES_SHOWN = 6
 
 Job = dict[str, Any]
 
@@ -200,11 +202,22 @@ def table(rows: list[dict[str, Any]], now_s: float) -> list[str]:
         for row in rows
     ]
     lines = golden_job.table(cells, ["COURSE", "CLUSTER", "STATE", "REVISION", "IMAGE TAG", "AGE", "URL"])
-    told: dict[str, list[str]] = {}
+    told: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["reason"]:
-            # A cluster that is down is down for all its courses.
-            where = row["cluster"] if row["state"] == "unreachable" else f"{row['course']} on {row['cluster']}"
-            told.setdefault(f"{row['state']}: {row['reason']}", []).append(where)
-    notes = [f"  {', '.join(dict.fromkeys(places))}: {text}" for text, places in told.items()]
+            told.setdefault(f"{row['state']}: {row['reason']}", []).append(row)
+    notes = [f"  {_where(places)}: {text}" for text, places in told.items()]
     return [*lines, *(["", *notes] if notes else []), "", words(counts(rows))]
+
+
+def _where(rows: list[Mapping[str, Any]]) -> str:
+    """`OOB3 on pai-a, pai-b; OOB4 on pai-a`. A cluster that is down is down for all its courses."""
+    courses: dict[str, list[str]] = {}
+    for row in rows:
+        courses.setdefault("" if row["state"] == "unreachable" else row["course"], []).append(row["cluster"])
+    parts = []
+    for course, clusters in courses.items():
+        names = list(dict.fromkeys(clusters))
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        parts.append(f"{course} on {', '.join(names[:NAMES_SHOWN])}{more}".removeprefix(" on "))
+    return "; ".join(parts)

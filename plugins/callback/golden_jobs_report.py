@@ -64,6 +64,8 @@ TELLING = ("docker_build", "docker_push", "image_test")
 MODE = 0o640
 #: A long record is not written anew for each of its steps: a run that is killed loses what its last moments did.
 WRITE_EVERY_S = 1.0
+#: A shorter word of an inventory is not masked: it may be part of any other.
+SHORTEST_SECRET = 8
 SETTINGS = ("report_webhook_url", "report_webhook_form", "report_webhook_secret", "report_webhook_on", "golden_job_operator")
 
 
@@ -126,9 +128,9 @@ class CallbackModule(CallbackBase):
         self._settings = self._read_settings(manager, inventory)
         inputs, secrets = report.masked_inputs(plain(manager.extra_vars))
         url = self.get_option("webhook_url") or self._settings.get("report_webhook_url") or ""
-        self._secrets = [*secrets, *filter(None, [url, self._settings.get("report_webhook_secret")])]
+        self._secrets = [*secrets, *filter(None, [url, self._settings.get("report_webhook_secret")]), *self._inventory_secrets(manager)]
         self._settings["report_webhook_url"] = url
-        self._record["inputs"] = inputs
+        self._record["inputs"] = report.without(self._secrets, inputs)
         self._record["command"] = " ".join(["ansible-playbook", *(shlex.quote(_argument(each, secrets)) for each in sys.argv[1:])])
         self._record["by"] = self._settings.get("golden_job_operator") or self._record["by"]
         self._write()
@@ -145,6 +147,19 @@ class CallbackModule(CallbackBase):
         except Exception as error:
             self._display.warning(f"The settings of the run's record cannot be read: {type(error).__name__}.")
             return {"read": "no"}
+
+    def _inventory_secrets(self, manager):
+        """What must not be shown although a task's message repeats it; group variables are the same for a group's first host."""
+        inventory = manager._inventory
+        first = {group.get_hosts()[0].name: group.get_hosts()[0] for group in inventory.groups.values() if group.get_hosts()}
+        try:
+            known = [host.vars for host in inventory.hosts.values()]
+            known += [manager.get_vars(host=host, include_hostvars=False, stage="task") for host in first.values()]
+            found = {secret for each in known for secret in report.masked_inputs(plain(each))[1]}
+        except Exception as error:
+            self._display.warning(f"The inventory's secrets cannot be read to mask them in the run's record: {type(error).__name__}.")
+            return []
+        return sorted((secret for secret in found if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
 
     def v2_playbook_on_stats(self, stats):
         if self._record is None:

@@ -51,12 +51,12 @@ def images(engine: Any, registry: Registry) -> Iterator[str]:
 def fleet(tmp_path: Path, registry: Registry, images: str) -> Iterator[Clusters]:
     with clusters(tmp_path / "fleet", 2) as running:
         running.course_vars["OOB3"] = {"course_image": REPOSITORY}
-        more = {"registry_address": registry.address, "registry_username": registry.username, "registry_password": registry.password}
+        running.registry = {"registry_address": registry.address, **registry.login}
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        children = {"registries": {"hosts": {"registry": more}}, "build_servers": {"hosts": {"none": here}}}
+        children = {"build_servers": {"hosts": {"none": here}}}
         (tmp_path / "more.json").write_text(json.dumps({"all": {"children": children}}))
         for number in (1, 2):
-            running.images["OOB3"] = f"{images}:{tag(number)}"
+            running.image(number)
             done = play(running, "rollout", "-e", "course=all")
             assert done.returncode == 0, done.stdout + done.stderr
         yield running

@@ -46,14 +46,20 @@ def test_inputs_are_shown_and_secrets_among_them_are_known_by_name_and_by_form()
         "report_webhook_url": "https://hooks.example/?key=abc",
         "vault_anything": "pw-two",
         "nested": {"api_token": "pw-three", "size": 3},
+        "vault_pai_tokens": {"pai-a": "pw-five"},
+        "golden_job_secrets": {"key": "pw-six", "reference": "{{ vault_key }}"},
         "note": f"with {token}",
         "ansible_become_password": "pw-four",
     }
     shown, secrets = report.masked_inputs(given)
     assert (shown["course"], shown["serial"], shown["force"], shown["nested"]["size"]) == ("OOB3", [1, "100%"], True, 3)
     assert [shown[name] for name in ("registry_password", "report_webhook_url", "vault_anything", "note")] == [report.MASK] * 4
-    assert set(secrets) == {"pw-one", "pw-two", "pw-three", "pw-four", "https://hooks.example/?key=abc", f"with {token}"}
+    assert set(secrets) == {f"pw-{n}" for n in ("one", "two", "three", "four", "five", "six")} | {
+        "https://hooks.example/?key=abc",
+        f"with {token}",
+    }
     assert "ansible_become_password" not in shown
+    assert shown["golden_job_secrets"] == {"key": report.MASK, "reference": "{{ vault_key }}"}
 
 
 def test_a_secret_is_masked_wherever_it_stands_and_texts_that_look_like_one_as_well():

@@ -127,3 +127,9 @@ def test_the_terminal_says_each_reason_once_and_the_sum():
     assert f"  OOB3 on pai-b: outdated: revision {NEW} is not here yet" in lines
     assert [line for line in lines if "pai-c: unreachable" in line] == ["  pai-c: unreachable: Connection refused."]
     assert lines[-1] == "1 current, 1 outdated, 2 unreachable"
+
+
+def test_the_terminal_names_some_of_many_clusters_with_the_same_reason():
+    rows = [status.assess(course, f"pai-{number}", [], "op", WANTED) for course in ("OOB3", "OOB4") for number in range(1, 10)]
+    named = "pai-1, pai-2, pai-3, pai-4, pai-5, pai-6 and 3 more"
+    assert f"  OOB3 on {named}; OOB4 on {named}: missing: no Golden Job yet" in status.table(rows, now_s=1.0)
