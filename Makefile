@@ -7,7 +7,7 @@ ANSIBLE_PLAYBOOK := $(VENV)/bin/ansible-playbook
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo down purge lint sanity unit integration test test-all bench
+.PHONY: help venv up demo down purge lint sanity unit integration scenarios test test-all bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -55,8 +55,11 @@ integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry a
 
 test: lint sanity unit integration ## everything that a change has to pass
 
-test-all: test ## test, and the scenarios that take longer
+scenarios: $(VENV)/.installed-dev ## tests that take longer, and molecule's
 	pytest tests/scenarios
+	for scenario in build_server registry pai_sandbox; do molecule test --scenario-name $$scenario || exit 1; done
+
+test-all: test scenarios ## test and scenarios
 
 bench: demo ## print how long things take
 	python tests/bench/cold_demo.py
@@ -67,3 +70,5 @@ bench: demo ## print how long things take
 	python tests/bench/course_image.py
 	python tests/bench/rollout.py
 	python tests/bench/status.py
+	python tests/bench/farm.py
+	python tests/bench/farm.py --provision

@@ -1,0 +1,93 @@
+"""All courses on one build server at once against one after another, in one run, and provision.yml with nothing to do.
+
+Each course gets a requirement more (a comment, so the packages are the same), which runs its packages and all that follows again: build, test, push. Needs the
+local platform with all four courses built once (`ansible-playbook playbooks/build.yml -e course=all`). `--provision` makes a VM (tests/vm) and
+times the second run of provision.yml on it instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests import vm
+from tests.bench.measure import ROOT, changed, clean_up_when_terminated, command, goal, machine, medians, row, seconds, take_turns
+
+COURSES = ("OOB1", "OOB2", "OOB3", "OOB4")
+ROUNDS = 2
+GOAL = 0.65
+PROVISION_ROUNDS = 5
+PROVISION_GOAL_S = 15.0
+
+
+@contextmanager
+def new_requirements() -> Iterator[None]:
+    """In the project's own files; put back afterwards."""
+    files = {path: path.read_bytes() for course in COURSES for path in (ROOT / "dockerfiles" / course).glob("*requirements*.txt")}
+    try:
+        for path, content in files.items():
+            path.write_bytes(content.rstrip(b"\n") + f"\n# {time.time_ns()}\n".encode())
+        yield
+    finally:
+        for path, content in files.items():
+            path.write_bytes(content)
+
+
+def build(*selections: str) -> float:
+    """Seconds of one run of build.yml for each selection."""
+
+    def run() -> None:
+        for course in selections:
+            output = command(["ansible-playbook", "playbooks/build.yml", "-e", f"course={course}"])
+            if not changed(output):
+                sys.exit(f"{course}: nothing was built, so its time means nothing.")
+
+    with new_requirements():
+        return seconds(run)
+
+
+def measure_courses() -> None:
+    times = take_turns({"together_s": lambda _round: build("all"), "alone_s": lambda _round: build(*COURSES)}, ROUNDS)
+    took = medians(times)
+    row(f"{len(COURSES)} courses one after another, median of {ROUNDS}", f"{took['alone_s']:.1f} s")
+    row("at once", f"{took['together_s']:.1f} s")
+    goal("ratio", took["together_s"] / took["alone_s"], at_most=GOAL)
+
+
+def measure_provision() -> None:
+    name = f"gj-bench-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="golden-jobs-bench-") as folder:
+        one = vm.start(Path(folder), name)
+        try:
+            hosts = {"all": {"children": {"build_servers": {"hosts": {"vm": {**one.inventory(), "build_server_min_free_gb": 1}}}}}}
+            inventory = Path(folder) / "vm.json"
+            inventory.write_text(json.dumps(hosts))
+            argv = ["ansible-playbook", "-i", "inventory/courses.yml", "-i", str(inventory), "playbooks/provision.yml"]
+            first_s = seconds(lambda: command(argv))
+
+            def again() -> None:
+                if changed(command(argv)):
+                    sys.exit("The second run of provision.yml changed something.")
+
+            second_s = medians(take_turns({"second_s": lambda _round: seconds(again)}, PROVISION_ROUNDS))["second_s"]
+        finally:
+            vm.remove(name)
+    row("provision.yml on a fresh VM", f"{first_s:.1f} s")
+    goal(f"again, nothing changed, seconds, median of {PROVISION_ROUNDS}", second_s, at_most=PROVISION_GOAL_S)
+
+
+if __name__ == "__main__":
+    clean_up_when_terminated()
+    print(machine(), flush=True)
+    if "--provision" in sys.argv:
+        measure_provision()
+    else:
+        measure_courses()
