@@ -143,13 +143,16 @@ class Browser:
         )
         return str(self.script(code))
 
-    def save(self, name: str, colours: int = 64) -> None:
-        """For the README: the window as a small PNG, pages have few colours. Only where `tools/screenshots.py` says to which folder."""
+    def save(self, path: Path, colours: int = 64) -> None:
+        """The window as a small PNG: pages have few colours."""
+        self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def save_for_readme(self, name: str) -> None:
+        """Where `tools/screenshots.py` wants it, else not at all."""
         folder = os.environ.get("GOLDEN_JOBS_SCREENSHOTS")
         if folder:
             self.script("document.querySelectorAll('.Toastify').forEach(toast => toast.remove())")
-            picture = self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-            picture.save(Path(folder) / f"{name}.png", optimize=True)
+            self.save(Path(folder) / f"{name}.png")
 
 
 def picture_of(content: bytes) -> Image.Image:

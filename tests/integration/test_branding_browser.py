@@ -78,7 +78,7 @@ def test_the_top_left_logo_is_ours(platform: Platform, browser: Browser, logo: I
     assert box[1] < 30
     assert box[2] >= 90
     browser.wait(LOADED[page])
-    browser.save(page)
+    browser.save_for_readme(page)
     # Jupyter's own drawing is no such picture: what is compared above can be told apart.
     stock = "const l = document.querySelector(arguments[0]); l.style.background = 'none'; l.querySelector('svg').style.display = 'inline';"
     browser.script(stock, LOGO[page])
@@ -113,4 +113,4 @@ def test_the_log_in_page_shows_our_logo_and_name(platform: Platform, browser: Br
     assert get(browser.icon()).content == (platform.project / "branding" / "favicon.ico").read_bytes()
     assert browser.style("#login_submit", "backgroundColor") == "rgb(184, 134, 11)"
     assert browser.style("#jupyter-main-app", "backgroundColor") == "rgb(255, 250, 240)"
-    browser.save("login")
+    browser.save_for_readme("login")

@@ -53,7 +53,7 @@ def test_code_server_shows_our_icons_watermark_and_name(platform: Platform, brow
         assert b"data:image/png;base64," in shown.content
         wait_for(lambda name=name, picture=picture, opacity=opacity: likeness(browser.element(f".{name}"), picture, opacity) > ALIKE)
     browser.wait(".explorer-viewlet [aria-label*='.ipynb']")
-    browser.save("code-server")
+    browser.save_for_readme("code-server")
 
 
 def test_code_server_installs_as_our_application(platform: Platform, code_server: str):
