@@ -71,6 +71,8 @@ STOCK = {
     "988e17e98b94c27a9b3065f297041b6a9629aa82819b3ca507e02b6fc1536518": "favicon-terminal.ico",
     "8d19ae451c9f411a6c60124ac750e3bee8719ff26f405de1c5abff629c51b329": "favicon-file.ico",
     "5de41363f5f06a3a2fb517ab570a61138891849f46510b8465c41da02ef49912": "favicon-busy-1.ico",
+    "4d9e5bc5bcdb03573d69a1a4c8b33f80bf7b7026117dec844269206c1601e936": "favicon-busy-2.ico",
+    "3a646fc14338583dd6624424051856da06b0c06b30045ee268120fa924813522": "favicon-busy-3.ico",
 }
 
 
@@ -200,8 +202,10 @@ def copies():
         skipped = {*CACHES, *(NOT_OURS if Path(folder) == IMAGE else ())}
         folders[:] = sorted(set(folders) - skipped)
         for path in (Path(folder, name) for name in sorted(names) if name.endswith((".ico", ".png"))):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size in STOCK_SIZES and digest(path) in STOCK:
-                found.append((path, JUPYTER[STOCK[digest(path)]]))
+            alike = path.is_file() and not path.is_symlink() and path.stat().st_size in STOCK_SIZES
+            name = STOCK.get(digest(path)) if alike else None
+            if name:
+                found.append((path, JUPYTER[name]))
     return found
 
 

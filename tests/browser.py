@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -110,8 +111,26 @@ class Browser:
 
     def element(self, selector: str) -> Image.Image:
         """The element as it is drawn."""
+        return _picture(self._do("GET", f"{self._found(selector)}/screenshot"))
+
+    def click(self, selector: str, timeout_s: float = 30.0) -> None:
+        """What a person's click does. A page that is still being drawn replaces its elements or lays others over them: then again."""
+        self.wait(selector)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._do("POST", f"{self._found(selector)}/click", {})
+                return
+            except AssertionError as error:
+                if time.monotonic() > deadline or not re.search(
+                    "stale element|click intercepted|not interactable|no such element", str(error)
+                ):
+                    raise
+                time.sleep(0.1)
+
+    def _found(self, selector: str) -> str:
         found = self._do("POST", "element", {"using": "css selector", "value": selector})
-        return _picture(self._do("GET", f"element/{next(iter(found.values()))}/screenshot"))
+        return f"element/{next(iter(found.values()))}"
 
     def window(self) -> Image.Image:
         return _picture(self._do("GET", "screenshot"))
@@ -124,13 +143,16 @@ class Browser:
         )
         return str(self.script(code))
 
-    def save(self, name: str, colours: int = 64) -> None:
-        """For the README: the window as a small PNG, pages have few colours. Only where `tools/screenshots.py` says to which folder."""
+    def save(self, path: Path, colours: int = 64) -> None:
+        """The window as a small PNG: pages have few colours."""
+        self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def save_for_readme(self, name: str) -> None:
+        """Where `tools/screenshots.py` wants it, else not at all."""
         folder = os.environ.get("GOLDEN_JOBS_SCREENSHOTS")
         if folder:
             self.script("document.querySelectorAll('.Toastify').forEach(toast => toast.remove())")
-            picture = self.window().convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-            picture.save(Path(folder) / f"{name}.png", optimize=True)
+            self.save(Path(folder) / f"{name}.png")
 
 
 def picture_of(content: bytes) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Take the pictures of the README anew: `python tools/screenshots.py`. Brings up a platform of its own for it and builds OOB2, fifteen minutes.
+"""Take the pictures of the README anew: `python tools/screenshots.py`. Brings up a platform of its own for it and builds OOB2, a quarter of an hour.
 
 The pictures are what the browser tests see while they check the pages.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "images"
-TESTS = ("tests/integration/test_branding_browser.py", "tests/scenarios/test_branding_browser.py", "tests/integration/test_status.py")
+TESTS = [f"tests/{name}.py" for name in ("integration/test_branding_browser", "integration/test_status", "scenarios/test_branding_browser")]
 MOST_BYTES = 150_000
 
 

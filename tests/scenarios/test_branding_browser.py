@@ -23,6 +23,10 @@ def logo(platform: Platform) -> Image.Image:
     return picture_of((platform.project / "branding" / "logo.png").read_bytes())
 
 
+def favicon(platform: Platform) -> Image.Image:
+    return picture_of((platform.project / "branding" / "favicon.ico").read_bytes())
+
+
 @pytest.fixture(scope="module")
 def code_server(platform: Platform) -> str:
     """Address of code-server in the live Golden Job of OOB2."""
@@ -33,19 +37,23 @@ def code_server(platform: Platform) -> str:
     return address
 
 
-def test_code_server_shows_our_icon_watermark_and_name(platform: Platform, browser: Browser, logo: Image.Image, code_server: str):
+def test_code_server_shows_our_icons_watermark_and_name(platform: Platform, browser: Browser, logo: Image.Image, code_server: str):
     browser.open(code_server)
     browser.wait(".monaco-workbench", 240)
-    browser.wait(".editor-group-watermark, .letterpress", 120)
+    browser.click(".tab [aria-label^='Close']", 120)  # the welcome page: below it is the empty editor
+    browser.click(".part.auxiliarybar [aria-label^='Hide Secondary']")
+    browser.wait(".letterpress")
     assert "Golden Jobs" in browser.script("return document.title")
     icon = get(browser.icon())
     assert icon.content.startswith(b"<svg")
     assert b"data:image/png;base64," in icon.content
-    ground = browser.style(".letterpress", "backgroundImage")
-    shown = get(ground.partition('url("')[2].partition('")')[0])
-    assert b"data:image/png;base64," in shown.content
-    wait_for(lambda: likeness(browser.element(".letterpress"), logo, opacity=0.4) > ALIKE)
-    browser.save("code-server")
+    ours = {"letterpress": (logo, 0.4), "window-appicon": (favicon(platform), 1.0)}
+    for name, (picture, opacity) in ours.items():
+        shown = get(browser.style(f".{name}", "backgroundImage").removeprefix('url("').removesuffix('")'))
+        assert b"data:image/png;base64," in shown.content
+        wait_for(lambda name=name, picture=picture, opacity=opacity: likeness(browser.element(f".{name}"), picture, opacity) > ALIKE)
+    browser.wait(".explorer-viewlet [aria-label*='.ipynb']")
+    browser.save_for_readme("code-server")
 
 
 def test_code_server_installs_as_our_application(platform: Platform, code_server: str):
