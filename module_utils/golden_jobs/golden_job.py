@@ -216,13 +216,16 @@ def bad_revisions(course: str, jobs: Iterable[dict[str, Any]], user: str | None 
 
 
 def previous(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any] | None:
-    """The entry of the history that a rollback goes to: the newest that was current once, is not bad and of another revision."""
+    """The entry of the history that a rollback goes to: the newest that was current once, was not given up after all, and is of
+    another revision that is not bad."""
     jobs = list(jobs)
     known = history(course, jobs, user)
     bad = {item["revision"] for item in known if item["bad"]}
     here = next((item["revision"] for item in known if item["current"]), None)
     here = here or next((item["revision"] for item in known if item["promoted_s"]), None)
-    proven = [item for item in known if item["promoted_s"] and item["revision"] and item["revision"] not in bad | {here}]
+    proven = [
+        item for item in known if item["promoted_s"] and not item["failed"] and item["revision"] and item["revision"] not in bad | {here}
+    ]
     return max(proven, key=lambda item: item["promoted_s"], default=None)
 
 
