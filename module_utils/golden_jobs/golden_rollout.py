@@ -58,8 +58,9 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Refused(GoldenJobsError):
-    """Nothing was touched, and nothing has to be undone."""
+def refused(plans: list[Plan]) -> str:
+    """One sentence for the courses that may not go on; empty when all may."""
+    return " ".join(f"{plan['course']} on {plan['cluster']}: {plan['reason']}." for plan in plans if plan["action"] == "refused")
 
 
 class _Lines:
@@ -107,7 +108,7 @@ class Rollout:
     # ------------------------------------------------------------------------------------------------ plan
 
     def plan(self, *, diff: bool = False) -> list[Plan]:
-        """One plan per course (`golden_job.plan`) with `image`, `digest` and, with `diff`, the live and the effective job as text.
+        """One plan per course (`golden_job.plan`) with `image`, `digest`, `checks` and, with `diff`, the live and the effective job as text.
 
         Proves on the way what has to hold before anything is touched: address, login, virtual cluster, a valid job.
         """
@@ -149,7 +150,10 @@ class Rollout:
         return self._together(self.options["courses"], one)
 
     def _planned(self, course: dict[str, Any], found: Plan, made: dict[str, Any], diff: bool) -> Plan:
-        found = {**found, "image": made["image"], "digest": self._digest(course), "cluster": self.options["cluster"]}
+        # Of what an image shows that an earlier state of the project made, the project knows nothing.
+        earlier = bool(found.get("source")) or self._is_pinned(course["name"])
+        checks = of_any_image(self._checks[course["name"]]) if earlier else self._checks[course["name"]]
+        found = {**found, "image": made["image"], "digest": self._digest(course), "cluster": self.options["cluster"], "checks": checks}
         if found["action"] == "none":
             job = self.client.get_job(found["name"])
             found["url"] = golden_job.task_url(pai_detail.tasks_of(job)) if job else None
@@ -222,11 +226,22 @@ class Rollout:
     # ------------------------------------------------------------------------------------- prove the new one
 
     def submit(self, plans: list[Plan]) -> list[Plan]:
-        """Have the new jobs on the cluster, tagged; the plans with the names that they got and `submitted`."""
+        """Have the new jobs on the cluster, tagged; the plans with the names that they got and `submitted`.
+
+        Plans once more: a wave may begin long after the plan. What has nothing to do any more, or was held, has no `candidate` now.
+        """
         courses = {course["name"]: course for course in self.options["courses"]}
+        before = {plan["course"] for plan in plans}
+        again = self.plan_back() if any("source" in plan for plan in plans) else self.plan()
+        plans = [plan for plan in again if plan["course"] in before]
+        if refused(plans):
+            raise GoldenJobsError(refused(plans))
 
         def one(plan: Plan) -> Plan:
             course = courses[plan["course"]]
+            if not plan["candidate"]:
+                self._say(f"{plan['course']}: {plan['reason']}")
+                return plan
             if plan.get("bad"):
                 self._mark_bad(plan["course"], plan["bad"])
             job = self._of_source(plan["source"], plan["name"], course) if plan.get("source") else self._effective(course)["job"]
@@ -275,6 +290,11 @@ class Rollout:
                 continue
             self._patiently(partial(self.client.add_tag, plan["name"], tag))
 
+    def prove(self, plans: list[Plan]) -> list[Plan]:
+        """The new jobs run, answer, and answer again when they have baked; the plans with `url`."""
+        plans = self.probe(self.await_running(plans))
+        return self.probe(self.bake(plans))
+
     def await_running(self, plans: list[Plan]) -> list[Plan]:
         """Wait until every task of each new job runs; the plans with `url`."""
 
@@ -302,9 +322,7 @@ class Rollout:
         """Raise unless every new job is healthy; the plans with `outcome`."""
 
         def one(plan: Plan) -> Plan:
-            # Of what an image showed that an earlier state of the project made, the project knows nothing.
-            earlier = bool(plan.get("source")) or self._is_pinned(plan["course"])
-            found = self._probed(plan["course"], plan["name"], of_any_image if earlier else list)
+            found = self._probed(plan["name"], plan["checks"])
             if found.outcome != HEALTHY:
                 raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} is {_words(found)}", outcome=found.outcome)
             self._say(f"{plan['name']}: healthy, {found.reason}")
@@ -331,6 +349,10 @@ class Rollout:
 
     # ---------------------------------------------------------------------------------------- let it take over
 
+    def take_over(self, plans: list[Plan]) -> list[Plan]:
+        """The new jobs become the current ones, then the ones before are stopped; the plans with `tagged` and `retired`."""
+        return self.retire(self.promote(plans))
+
     def promote(self, plans: list[Plan]) -> list[Plan]:
         """Tag the new jobs as current, unless another run has submitted another revision meanwhile."""
 
@@ -348,7 +370,7 @@ class Rollout:
             for tag in (*new, golden_job.TAG_CURRENT):
                 if tag not in tags:
                     self._patiently(partial(self.client.add_tag, plan["name"], tag))
-            self._say(f"{plan['name']}: is current")
+            self._say(f"{plan['name']}: is current{' at ' + plan['url'] if plan.get('url') else ''}")
             return {**plan, "promoted": True, "tagged": golden_job.TAG_CURRENT not in tags}
 
         return self._together(plans, one)
@@ -433,7 +455,7 @@ class Rollout:
         jobs = self._jobs()
         current = golden_job.current_job(plan["course"], jobs, self.client.user)
         if current is not None:
-            found = self._probed(plan["course"], current["name"], of_any_image) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
+            found = self._probed(current["name"], of_any_image(plan["checks"])) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
             return [f"{current['name']} stays current" + ("" if found.outcome == HEALTHY else f" but is {_words(found)}")]
         rival = next((job for job in golden_job.jobs_of(plan["course"], jobs, self.client.user) if golden_job.is_active(job)), None)
         if rival:
@@ -448,7 +470,7 @@ class Rollout:
         revived = self._submitted(revived, self._of_source(name, again["name"], course))
         self._tag_new(revived)
         [revived] = self.await_running([revived])
-        found = self._probed(plan["course"], revived["name"], of_any_image)
+        found = self._probed(revived["name"], of_any_image(plan["checks"]))
         if found.outcome != HEALTHY:
             return [f"{name} is gone and comes back as {revived['name']}, which is {_words(found)}"]
         self.promote([revived])
@@ -483,7 +505,7 @@ class Rollout:
             label = f"{'every course' if scope == '*' else scope} on {self.options['cluster']}"
             if reason and not any(found["reason"] == reason for _name, found in here):
                 if not mine:
-                    raise Refused(
+                    raise GoldenJobsError(
                         f"There is no Golden Job{'' if scope == '*' else ' of ' + scope} on {self.options['cluster']} that could carry the "
                         "hold; set golden_job_hold (a cluster) or course_hold (a course) in the inventory."
                     )
@@ -520,10 +542,10 @@ class Rollout:
             )
         self._say(f"{name}: stopped")
 
-    def _probed(self, course: str, name: str, choose: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Outcome:
+    def _probed(self, name: str, checks: list[dict[str, Any]]) -> Outcome:
         with self._pulse(name, "waiting for a good answer") as pulse:
             return probe(
-                choose(self._checks[course]),
+                checks,
                 lambda: self._look(name),
                 self._way,
                 timeout_s=self.options["probe_timeout_s"],
