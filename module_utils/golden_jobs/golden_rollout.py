@@ -92,6 +92,7 @@ class Rollout:
             trust_env=self.options["probe_through"] == "pylon" and "//127." not in self.client.address,
         )
         self._way = way
+        self._made: dict[str, dict[str, Any]] = {}
         self._checks = {
             course["name"]: check_checks(
                 [*self.options["probes"], *(course.get("probes") or [])], way, self.options["root"], course.get("branding")
@@ -179,11 +180,14 @@ class Rollout:
         }
 
     def _effective(self, course: dict[str, Any]) -> dict[str, Any]:
-        """`effective_job`, proven right."""
+        """`effective_job`, proven right, once per course."""
+        if course["name"] in self._made:
+            return self._made[course["name"]]
         written, source = protocol.load_file(str(Path(self.options["root"]) / course["template"]), course["template"])
         made = effective_job(written, course, self.options["settings"])
         protocol.validate(made["job"], source)
         protocol.dump_yaml(made["job"])
+        self._made[course["name"]] = made
         return made
 
     def _digest(self, course: dict[str, Any]) -> str:
@@ -280,7 +284,7 @@ class Rollout:
         raise GoldenJobsError(f"No free name for {plan['course']} on {self.client.address} after {_OTHER_NUMBERS} tries; run this again.")
 
     def _tag_new(self, plan: Plan) -> None:
-        job = self._job(plan["name"], plan["course"])
+        job = self._job(plan["name"])
         source = next((item for item in self._jobs() if item["name"] == plan["source"]), {}) if plan.get("source") else None
         digest = (plan.get("digest") or "") if source is None else golden_job.tag_value(source, golden_job.TAG_DIGEST) or ""
         tags = golden_job.submit_tags(plan["course"], self.options["operator"], digest, plan.get("bad") or "")
@@ -357,7 +361,7 @@ class Rollout:
         """Tag the new jobs as current, unless another run has submitted another revision meanwhile."""
 
         def one(plan: Plan) -> Plan:
-            job = self._job(plan["name"], plan["course"])
+            job = self._job(plan["name"])
             overtaken = self._overtaken(plan)
             if overtaken:
                 raise overtaken
@@ -384,7 +388,7 @@ class Rollout:
             if golden_job.is_given_up(ours):  # see `_dismissed`
                 raise self._given_up(ours)
             going = golden_job.to_retire(plan["course"], jobs, plan["name"], self.client.user)
-            never = [job["name"] for job in jobs if golden_job.tag_value(job, golden_job.TAG_PROMOTED) is None]
+            never = [job["name"] for job in jobs if not golden_job.was_current(job)]
             for name in going:
                 job = self._patiently(lambda: self.client.get_job(plan["name"]))
                 if job is None or not (pai_detail.runs(job) and golden_job.is_active(job["jobStatus"])):
@@ -457,7 +461,7 @@ class Rollout:
         if current is not None:
             found = self._probed(current["name"], of_any_image(plan["checks"])) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
             return [f"{current['name']} stays current" + ("" if found.outcome == HEALTHY else f" but is {_words(found)}")]
-        rival = next((job for job in golden_job.jobs_of(plan["course"], jobs, self.client.user) if golden_job.is_active(job)), None)
+        rival = golden_job.contender(plan["course"], jobs, self.client.user)
         if rival:
             return [f"{rival['name']} is about to take over"]
         old = next((item for item in golden_job.history(plan["course"], jobs, self.client.user) if item["promoted_s"]), None)
@@ -565,13 +569,13 @@ class Rollout:
         """The user's Golden Jobs, and what else is tagged as current (made by hand, or adopted); two requests."""
         return self._patiently(lambda: golden_jobs(self.client, ()), wait_for_it=wait_for_it)
 
-    def _job(self, name: str, course: str) -> dict[str, Any]:
-        """The job as an item of the listing; one that was just submitted may be unknown for a moment."""
+    def _job(self, name: str) -> dict[str, Any]:
+        """The job as an item of a listing; one that was just submitted may be unknown for a moment."""
         deadline = time.monotonic() + self.options["patience_s"]
         while True:
-            found = next((item for item in golden_job.jobs_of(course, self._jobs(), self.client.user) if item["name"] == name), None)
+            found = self._patiently(lambda: self.client.get_job(name))
             if found:
-                return found
+                return pai_detail.as_item(found)
             if time.monotonic() >= deadline:
                 raise GoldenJobsError(f"The job {name} is not known to {self.client.address} although it was submitted; run this again.")
             time.sleep(0.2)
