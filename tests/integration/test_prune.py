@@ -50,6 +50,7 @@ def images(engine: Any, registry: Registry) -> Iterator[str]:
 @pytest.fixture
 def fleet(tmp_path: Path, registry: Registry, images: str) -> Iterator[Clusters]:
     with clusters(tmp_path / "fleet", 2) as running:
+        running.vars["rollout_serial"] = ["100%"]
         running.course_vars["OOB3"] = {"course_image": REPOSITORY}
         running.registry = {"registry_address": registry.address, **registry.login}
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
