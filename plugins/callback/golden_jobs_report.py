@@ -155,7 +155,7 @@ class CallbackModule(CallbackBase):
         try:
             known = [host.vars for host in inventory.hosts.values()]
             known += [manager.get_vars(host=host, include_hostvars=False, stage="task") for host in first.values()]
-            found = {secret for each in known for secret in report.masked_inputs(plain(each))[1]}
+            found = {secret for each in known for secret in report.masked_inputs({**plain(each), "groups": None})[1]}
         except Exception as error:
             self._display.warning(f"The inventory's secrets cannot be read to mask them in the run's record: {type(error).__name__}.")
             return []
