@@ -10,7 +10,7 @@ A state says what somebody has to do, worst first:
 - `held`: it runs, and a hold or a bad revision keeps rollouts away;
 - `current`: it runs and is what the project says.
 
-`rollout.yml` repairs all but the first.
+`rollout.yml` repairs what is missing, failed, drifted or outdated.
 """
 
 from __future__ import annotations
