@@ -65,3 +65,4 @@ bench: demo ## print how long things take
 	python tests/bench/image_modules.py
 	python tests/bench/context_digest.py
 	python tests/bench/status.py
+	python tests/bench/rollout.py

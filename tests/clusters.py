@@ -42,6 +42,7 @@ class Clusters:
         self.names = names
         self.sandboxes = sandboxes
         self.registry: dict[str, Any] = {"registry_address": "r.example:5"}
+        #: What this run knows of each course's image; an empty text for nothing.
         self.images = dict.fromkeys(courses, "r.example:5/a/course:v1-000000000001")
         self.course_vars: dict[str, dict[str, Any]] = {course: {} for course in courses}
         self.host_vars: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -68,7 +69,7 @@ class Clusters:
                 "course_image": "a/course",
                 "course_version": "v1",
                 "course_job": str(self.folder / "job.yaml"),
-                "course_image_reference": image,
+                **({"course_image_reference": image} if image else {}),
                 "course_registry": "registry",
                 **self.course_vars[course],
             }

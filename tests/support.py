@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -144,6 +145,18 @@ class Registry:
 
     def tags(self, repository: str) -> list[str]:
         return sorted(self.get(f"{repository}/tags/list").json().get("tags") or [])
+
+
+def power_failure(run: subprocess.Popen[str]) -> None:
+    """SIGKILL to a run of ansible-playbook and to its workers, which have sessions of their own."""
+    os.kill(run.pid, signal.SIGSTOP)  # so that it starts no further ones
+    found = [run.pid]
+    for pid in found:  # grows
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found.extend(int(child) for child in task.read_text().split())
+    for pid in reversed(found):
+        os.kill(pid, signal.SIGKILL)
+    run.wait()
 
 
 def wait_for(condition: Any, timeout_s: float = 30.0) -> None:

@@ -7,6 +7,7 @@ what is served with these very files. A PNG logo and ICO favicons are taken over
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -73,6 +74,14 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     _write_one(os.path.join(params["dest"], "brand.json"), (json.dumps(description, indent=2, sort_keys=True) + "\n").encode())
     _remove_others(params["dest"], {*files, "brand.json"})
     return {"changed": False, "dest": params["dest"], "files": logos}
+
+
+def served_sha256(name: str, path: str) -> str:
+    """The sha256 of what a branded image serves as the picture `name` (one of IMAGES) that is declared as the file `path`."""
+    wanted = "PNG" if name == "logo" else "ICO"
+    if Image is None:
+        raise GoldenJobsError("The Python package pillow is not installed on the control node: `make venv` installs it.")
+    return hashlib.sha256(_as(path, _open(name, path, {}), wanted)).hexdigest()
 
 
 def _path(params: Mapping[str, Any], name: str) -> str:

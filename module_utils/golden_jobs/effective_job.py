@@ -7,7 +7,7 @@ from typing import Any
 from . import protocol
 from .errors import GoldenJobsError
 
-#: The layers, in the order in which they are merged; a later one wins. This is the order that README documents.
+#: The layers, in the order in which they are merged; a later one wins. README.md documents them in this order.
 LAYERS = (
     "template",
     "image",

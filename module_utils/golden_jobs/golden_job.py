@@ -12,7 +12,9 @@ bake, probe), tag as current, then for each other one: untag, stop. So an active
 without `golden-current` has yet to prove itself; with it, it has answered twice; and of two that carry it, the one
 that was submitted later has taken over.
 
-Submitted later counts everywhere: of two operators at once, the one who submitted last goes on, and the other gives way.
+Submitted later counts everywhere: a job is stopped for the sake of one that was submitted after it, never the other way
+round, so two runs cannot stop each other's. Of two operators at once, the one who submitted last goes on, and the other
+gives way. A job that was given up (`golden-failed`) is out of this contest and replaces nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ TAG_DIGEST = "golden-digest:"
 TAG_PROMOTED = "golden-promoted:"
 #: `golden-failed:<reason>`: it was undone.
 TAG_FAILED = "golden-failed:"
-#: `golden-bad:<who>:<epoch s>`: its revision must not come back.
+#: `golden-bad:<who>:<epoch s>`: its revision must not come back, until somebody forces it.
 TAG_BAD = "golden-bad"
 #: `golden-back-from:<revision>`: it was made by a rollback from that revision.
 TAG_BACK = "golden-back-from:"
@@ -109,6 +111,11 @@ def bad_tag(who: str, now_s: float) -> str:
     return f"{TAG_BAD}:{encode(who)}:{int(now_s)}"
 
 
+def is_bad_tag(tag: str) -> bool:
+    """Does `bad_tag` make such a tag?"""
+    return tag.startswith(TAG_BAD + ":")
+
+
 def hold_tag(scope: str, who: str, now_s: float, reason: str) -> str:
     """The tag that holds a course, or with `*` every course, on the cluster whose Golden Jobs carry it."""
     tag = f"{TAG_HOLD}{scope}:{encode(who)}:{int(now_s)}:{encode(reason)}"
@@ -130,7 +137,7 @@ def hold_of(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None
     found = [
         hold
         for job in jobs
-        if (user is None or job.get("username", user) == user) and job["name"].startswith(NAME_PREFIX)
+        if user is None or job.get("username", user) == user
         for hold in map(read_hold, job.get("tags") or [])
         if hold and hold["scope"] in (course, "*")
     ]
@@ -145,6 +152,11 @@ def is_final(job: dict[str, Any]) -> bool:
 def is_active(job: dict[str, Any]) -> bool:
     """Does the job run, or will it, with nobody having asked it to stop?"""
     return not is_final(job) and job["state"] != "STOPPING" and job.get("executionType") != "STOP"
+
+
+def is_given_up(job: dict[str, Any]) -> bool:
+    """Was it undone, or is it about to be?"""
+    return any(tag.startswith(TAG_FAILED) for tag in job.get("tags") or [])
 
 
 def jobs_of(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> list[dict[str, Any]]:
@@ -187,7 +199,7 @@ def _remembered(job: dict[str, Any], current: dict[str, Any] | None) -> dict[str
         "active": is_active(job),
         "current": job is current,
         "promoted_s": max(promoted, default=None),
-        "bad": any(tag == TAG_BAD or tag.startswith(TAG_BAD + ":") for tag in tags),
+        "bad": any(map(is_bad_tag, tags)),
         "failed": tag_value(job, TAG_FAILED),
         "by": tag_value(job, TAG_BY),
         "submitted_ms": job.get("submissionTime") or job.get("createdTime"),
@@ -215,27 +227,36 @@ def previous(course: str, jobs: Iterable[dict[str, Any]], user: str | None = Non
 
 
 def newer_rival(course: str, jobs: Iterable[dict[str, Any]], name: str, user: str | None = None) -> dict[str, Any] | None:
-    """The active Golden Job of another revision that was submitted after the job `name`: another run that goes on instead of ours."""
+    """The newest Golden Job that was submitted after the job `name` and goes on: that of another run, which replaces ours."""
     mine = jobs_of(course, jobs, user)
     ours = next((job for job in mine if job["name"] == name), None)
-    if ours is None:
-        return None
-    revision = (parse_name(name) or {}).get("revision")
-    later = (job for job in mine if is_active(job) and age_key(job) > age_key(ours))
-    return next((job for job in later if (parse_name(job["name"]) or {}).get("revision") != revision), None)
+    newest = _newest(mine)
+    return newest if ours is not None and newest is not None and age_key(newest) > age_key(ours) else None
 
 
-def to_retire(course: str, jobs: Iterable[dict[str, Any]], name: str, planned: Iterable[str], user: str | None = None) -> list[str]:
-    """Once `name` is current: the other active jobs that were planned to go or were submitted before it, and ended ones still tagged.
+def to_retire(course: str, jobs: Iterable[dict[str, Any]], name: str, user: str | None = None) -> list[str]:
+    """Once `name` is current: the active jobs that were submitted before it or were given up, and ended ones that still carry
+    the tag; the one that was current before as the last.
 
-    One that somebody submitted after it is the business of that run.
+    What somebody has submitted after it is the business of that run.
     """
-    planned = set(planned)
     mine = jobs_of(course, jobs, user)
     ours = next((job for job in mine if job["name"] == name), None)
-    others = [job for job in mine if job["name"] != name and (is_active(job) or TAG_CURRENT in (job.get("tags") or []))]
-    going = [job for job in others if job["name"] in planned or ours is None or age_key(job) < age_key(ours)]
+    going = [
+        job
+        for job in mine
+        if job is not ours
+        and (
+            (is_active(job) and (is_given_up(job) or (ours is not None and age_key(job) < age_key(ours))))
+            or (not is_active(job) and TAG_CURRENT in (job.get("tags") or []))
+        )
+    ]
     return [job["name"] for job in sorted(going, key=lambda job: TAG_CURRENT in (job.get("tags") or []))]
+
+
+def _newest(mine: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The active job that was submitted last and was not given up: the one that is current in the end."""
+    return next((job for job in mine if is_active(job) and not is_given_up(job)), None)
 
 
 def current_job(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any] | None:
@@ -250,13 +271,14 @@ def plan(
     user: str | None = None,
     *,
     digest: str = "",
+    strange: Iterable[str] = (),
     force: bool = False,
     hold: str = "",
 ) -> dict[str, Any]:
     """What brings the course to `revision` on a cluster with these jobs (items of a job listing, any state).
 
     `digest`: what the registry says of the image now; a Golden Job that was made from another one under the same tag is
-    replaced. `force`: a revision that is marked bad may come back. `hold`: the inventory's own reason to leave the course alone.
+    replaced, and so is one of `strange`, names of jobs that do not run what their name says. `force`: a revision that is marked bad may come back. `hold`: the inventory's own reason to leave the course alone.
 
     Returns `{action, course, revision, name, url, candidate, promoted, live, retire, demote, tags, reason}`:
 
@@ -274,7 +296,7 @@ def plan(
     mine = jobs_of(course, jobs, user)
     active = [job for job in mine if is_active(job)]
     current = current_job(course, mine)
-    chosen = _chosen(active, current, revision, digest)
+    chosen = _chosen(mine, revision, digest, set(strange))
     if chosen:
         name = chosen["name"]
     else:
@@ -303,7 +325,7 @@ def plan(
         result["action"] = "refused"
         result["reason"] = f"revision {revision} is marked bad here; roll out another image, or force it with -e rollout_force=true"
     elif chosen is None:
-        result["action"], result["reason"] = "submit", f"submit {name} {_why(mine, live, revision, digest, result['demote'])}"
+        result["action"], result["reason"] = "submit", f"submit {name} {_why(mine, live, revision, digest, set(strange))}"
     else:
         by = tag_value(chosen, TAG_BY)
         result["action"] = "resume"
@@ -315,9 +337,10 @@ def plan(
 def plan_back(
     course: str, jobs: Iterable[dict[str, Any]], revision: str = "", user: str | None = None, *, force: bool = False, hold: str = ""
 ) -> dict[str, Any]:
-    """What brings the course back to an earlier revision, the previous one without a name: a `plan` with two keys more.
+    """What brings the course back to an earlier revision, the previous one without a name: a `plan` with three keys more.
 
-    `source`: name of the job whose own config is submitted again; `bad`: the revision that is left, empty when there is none.
+    `source`: name of the job whose own config is submitted again; `bad`: the revision that is left, empty when there is none;
+    `stays`: an earlier rollback has brought the course here.
     A course that a rollback has brought back already is left there until a revision is named: twice the same command is
     not two steps back.
     """
@@ -343,62 +366,48 @@ def plan_back(
             "reason": f"{problem}; known: {revisions}",
         }
     planned = plan(course, jobs, target, user, force=force, hold=hold)
+    stays = not revision and planned["action"] == "none"
+    if stays and here:
+        planned["reason"] = (
+            f"stays at {here['name']}, to which a rollback has brought it from revision {here['back_from']}; -e revision=… names another"
+        )
     return {
         **planned,
+        "stays": stays,
         "source": next(item["name"] for item in proven if item["revision"] == target),
         "bad": here["revision"] if here and here["revision"] and here["revision"] != target else "",
     }
 
 
-def _chosen(active: list[dict[str, Any]], current: dict[str, Any] | None, revision: str, digest: str) -> dict[str, Any] | None:
-    """The active job that may become or stay the current one, None when another one has to be made."""
-    wanted = [
-        job
-        for job in active
-        if (parse_name(job["name"]) or {}).get("revision") == revision and not (digest and tag_value(job, TAG_DIGEST) not in (None, digest))
-    ]
-    if current in wanted:
-        return current  # a second job of the same revision must not replace it
-    # Submitted later counts: what is older than another active one would have to give way to that.
-    return wanted[0] if wanted and wanted[0] is active[0] else None
+def _chosen(mine: list[dict[str, Any]], revision: str, digest: str, strange: set[str]) -> dict[str, Any] | None:
+    """The active job that may become or stay the current one, None when another one has to be made.
+
+    It is the newest or none: an older one would have to stop one that was submitted after it.
+    """
+    newest = _newest(mine)
+    if newest is None or newest["name"] in strange or (parse_name(newest["name"]) or {}).get("revision") != revision:
+        return None
+    return None if digest and tag_value(newest, TAG_DIGEST) not in (None, digest) else newest
 
 
-def _why(mine: list[dict[str, Any]], live: dict[str, Any] | None, revision: str, digest: str, demote: list[str]) -> str:
+def _why(mine: list[dict[str, Any]], live: dict[str, Any] | None, revision: str, digest: str, strange: set[str]) -> str:
     """Why a job has to be made, for people."""
-    same = live is not None and (parse_name(live["name"]) or {}).get("revision") == revision
-    if live is not None and same and digest and tag_value(live, TAG_DIGEST) not in (None, digest):
+    ended = next((job for job in mine if not is_active(job) and TAG_CURRENT in (job.get("tags") or [])), None)
+    if live is None:
+        if ended:
+            return f"as {ended['name']}, the current one, has ended (revision {revision})"
+        return f"{'as none is current' if mine else 'as the first one'} (revision {revision})"
+    if (parse_name(live["name"]) or {}).get("revision") != revision:
+        return f"instead of {live['name']} (revision {revision})"
+    if live["name"] in strange:
+        return f"instead of {live['name']} (it does not run what its name says)"
+    if digest and tag_value(live, TAG_DIGEST) not in (None, digest):
         return f"instead of {live['name']} (the registry has another image under its tag now)"
-    if live is not None:
-        return f"instead of {live['name']} ({'new number, same revision' if same else f'revision {revision}'})"
-    if demote:
-        return f"as {demote[0]}, the current one, has ended (revision {revision})"
-    return f"{'as none is current' if mine else 'as the first one'} (revision {revision})"
+    return f"instead of {live['name']} (the same revision, as {(_newest(mine) or live)['name']} was submitted after it)"
 
 
 def _is_settled(job: dict[str, Any], course: str) -> bool:
     return job["state"] == "RUNNING" and TAG_JOB + course in (job.get("tags") or [])
-
-
-def status(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any]:
-    """How the course stands on a cluster: `{course, state, name, revision, since_ms, url, image}`.
-
-    `state`: `current` (tagged and running), the job's own state in lower case when it is tagged but not running,
-    `missing` when nothing is current. `url` and `image` need jobs listed with detail and config.
-    """
-    live = current_job(course, jobs, user)
-    if live is None:
-        return {"course": course, "state": "missing", "name": None, "revision": None, "since_ms": None, "url": None, "image": None}
-    return {
-        "course": course,
-        "state": "current" if live["state"] == "RUNNING" else live["state"].lower(),
-        "name": live["name"],
-        "revision": (parse_name(live["name"]) or {}).get("revision"),
-        "since_ms": live.get("submissionTime") or live.get("createdTime"),
-        "url": task_url(live.get("tasks") or []),
-        "image": next(
-            (item.get("uri") for item in (live.get("config") or {}).get("prerequisites") or [] if item.get("type") == "dockerimage"), None
-        ),
-    }
 
 
 def task_url(tasks: Iterable[dict[str, Any]], label: str = "http") -> str | None:

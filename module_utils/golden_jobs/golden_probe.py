@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import golden_job, pai_detail
+from . import branding, golden_job, pai_detail
 from .errors import GoldenJobsError
 from .jupyter_kernel import CODE, EXPECTED, KernelTrouble, kernel_answers
 
@@ -32,7 +32,7 @@ ANSWER_TIMEOUT_S, KERNEL_TIMEOUT_S = 10.0, 60.0
 _PAUSE_S = 0.5
 
 #: Keys of a check; each check is HTTP (`path`) or a kernel (`kernel`).
-CHECK_KEYS = ("port", "path", "status", "contains", "sha256", "file", "kernel", "code", "expected", "url")
+CHECK_KEYS = ("port", "path", "status", "contains", "sha256", "file", "branding", "kernel", "code", "expected", "url")
 
 
 class Outcome(NamedTuple):
@@ -51,8 +51,11 @@ class Way(NamedTuple):
     trust_env: bool = False
 
 
-def check_checks(checks: list[dict[str, Any]], way: Way, root: str = ".") -> list[dict[str, Any]]:
-    """The checks with `file` read into `sha256`; GoldenJobsError for one that cannot be asked."""
+def check_checks(checks: list[dict[str, Any]], way: Way, root: str = ".", brand: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The checks with `file` and `branding` read into `sha256`; GoldenJobsError for one that cannot be asked.
+
+    `brand`: the pictures that the course declares, by name; paths are relative to `root`.
+    """
     if way.through not in ("task", "pylon"):
         raise GoldenJobsError(f"golden_job_probe_through is {way.through!r}; allowed: task, pylon.")
     ready = []
@@ -72,8 +75,22 @@ def check_checks(checks: list[dict[str, Any]], way: Way, root: str = ".") -> lis
                 check = {**check, "sha256": hashlib.sha256((Path(root) / check["file"]).read_bytes()).hexdigest()}  # noqa: PLW2901
             except OSError as error:
                 raise GoldenJobsError(f"The file {check['file']} of a probe cannot be read ({error.strerror}).") from None
+        if check.get("branding"):
+            path = (brand or {}).get(check["branding"])
+            if check["branding"] not in branding.IMAGES or not path:
+                raise GoldenJobsError(
+                    f"A probe in golden_job_probes asks for the branding {check['branding']!r}; "
+                    f"allowed is what branding or course_branding declares of {', '.join(branding.IMAGES)}."
+                )
+            sha256 = branding.served_sha256(check["branding"], str(Path(root) / path))
+            check = {**check, "file": f"our {check['branding']} {path}", "sha256": sha256}  # noqa: PLW2901
         ready.append(check)
     return ready
+
+
+def of_any_image(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that an image of any age has to pass: an earlier one shows the logo of its time."""
+    return [check for check in checks if not check.get("branding")]
 
 
 def probe(

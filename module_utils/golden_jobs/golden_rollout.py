@@ -6,6 +6,7 @@ any of them is completed by the same steps in another run.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from . import golden_job, pai_detail, protocol
 from .cluster_status import golden_jobs
 from .effective_job import effective_job
 from .errors import GoldenJobsError
-from .golden_probe import HEALTHY, Outcome, Way, check_checks, probe
+from .golden_probe import HEALTHY, Outcome, Way, check_checks, of_any_image, probe
 from .pai_client import PaiClient, PaiError, client_of
 from .pai_session import CONNECTION_SPEC
 from .pai_submit import submit
@@ -68,6 +69,13 @@ class _Lines:
         self.say = say
 
 
+class _Quiet(Pulse):
+    """Shows only what lasts."""
+
+    def say(self, text: str, *, timed: bool = True) -> None:
+        self.note(text)
+
+
 class Rollout:
     """One cluster. `options`: see OPTIONS; `say` shows a line to the operator. A context manager, as its client is."""
 
@@ -83,9 +91,12 @@ class Rollout:
             trust_env=self.options["probe_through"] == "pylon" and "//127." not in self.client.address,
         )
         self._way = way
-        shared = check_checks(self.options["probes"], way, self.options["root"])
-        own = {course["name"]: check_checks(course.get("probes") or [], way, self.options["root"]) for course in self.options["courses"]}
-        self._checks = {name: [*shared, *checks] for name, checks in own.items()}
+        self._checks = {
+            course["name"]: check_checks(
+                [*self.options["probes"], *(course.get("probes") or [])], way, self.options["root"], course.get("branding")
+            )
+            for course in self.options["courses"]
+        }
 
     def __enter__(self) -> Rollout:
         return self
@@ -103,23 +114,22 @@ class Rollout:
         wanted = [(course, self._effective(course)) for course in self.options["courses"]]
         jobs = self._jobs(wait_for_it=False)
         self._prove_virtual_clusters([made["job"] for _course, made in wanted])
-        return self._together(
-            wanted,
-            lambda pair: self._planned(
-                pair[0],
-                golden_job.plan(
-                    pair[0]["name"],
-                    jobs,
-                    pair[1]["revision"],
-                    self.client.user,
-                    digest=self._digest(pair[0]),
-                    force=self.options["force"],
-                    hold=self.options["hold"] or pair[0].get("hold") or "",
-                ),
-                pair[1],
-                diff,
-            ),
-        )
+
+        def one(pair: tuple[dict[str, Any], dict[str, Any]]) -> Plan:
+            course, made = pair
+            found = golden_job.plan(
+                course["name"],
+                jobs,
+                made["revision"],
+                self.client.user,
+                digest=self._digest(course),
+                strange=self._strange(course["name"], jobs, made),
+                force=self.options["force"],
+                hold=self.options["hold"] or course.get("hold") or "",
+            )
+            return self._planned(course, found, made, diff)
+
+        return self._together(wanted, one)
 
     def plan_back(self, *, diff: bool = False) -> list[Plan]:
         """The same for a rollback to `revision`, or to each course's previous one."""
@@ -174,7 +184,26 @@ class Rollout:
 
     def _digest(self, course: dict[str, Any]) -> str:
         """The registry's digest of the course's image; nobody has asked for that of a pinned one."""
-        return "" if (self.options["settings"].get("pins") or {}).get(course["name"]) else course.get("digest") or ""
+        return "" if self._is_pinned(course["name"]) else course.get("digest") or ""
+
+    def _is_pinned(self, course: str) -> bool:
+        return bool((self.options["settings"].get("pins") or {}).get(course))
+
+    def _strange(self, course: str, jobs: list[dict[str, Any]], made: dict[str, Any]) -> list[str]:
+        """Active jobs under a name of the wanted revision that run something else: whatever a rollout submits says by whom."""
+
+        def runs_it(name: str) -> bool:
+            config = self.client.get_config(name)
+            return config is not None and protocol.same_job({**made["job"], "name": name}, config)
+
+        return [
+            job["name"]
+            for job in golden_job.jobs_of(course, jobs, self.client.user)
+            if golden_job.is_active(job)
+            and (golden_job.parse_name(job["name"]) or {}).get("revision") == made["revision"]
+            and golden_job.tag_value(job, golden_job.TAG_BY) is None
+            and not runs_it(job["name"])
+        ]
 
     def _prove_virtual_clusters(self, jobs: list[dict[str, Any]]) -> None:
         for name in sorted({(job.get("defaults") or {}).get("virtualCluster") or "default" for job in jobs}):
@@ -204,7 +233,8 @@ class Rollout:
             plan = {**plan, "submitted": False}
             if plan["action"] == "submit":
                 plan = self._submitted(plan, job)
-            self._tag_new(plan)
+            if plan["candidate"]:
+                self._tag_new(plan)
             return plan
 
         return self._together(plans, one)
@@ -272,7 +302,9 @@ class Rollout:
         """Raise unless every new job is healthy; the plans with `outcome`."""
 
         def one(plan: Plan) -> Plan:
-            found = self._probed(plan["course"], plan["name"])
+            # Of what an image showed that an earlier state of the project made, the project knows nothing.
+            earlier = bool(plan.get("source")) or self._is_pinned(plan["course"])
+            found = self._probed(plan["course"], plan["name"], of_any_image if earlier else list)
             if found.outcome != HEALTHY:
                 raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} is {_words(found)}", outcome=found.outcome)
             self._say(f"{plan['name']}: healthy, {found.reason}")
@@ -281,16 +313,20 @@ class Rollout:
         return self._together(plans, one)
 
     def bake(self, plans: list[Plan]) -> list[Plan]:
-        """Leave the new jobs alone for a while; raise at once when one of them ends."""
+        """Leave the new jobs alone for a while; raise at once when one of them ends, or has ended and was started anew."""
         until = time.monotonic() + self.options["bake_s"]
+        restarts: dict[str, int] = {}
         if self.options["bake_s"] > 0 and plans:
             self._say(f"{', '.join(plan['name'] for plan in plans)}: baking for {self.options['bake_s']:g} s")
         while (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(left_s, _BAKE_LOOK_S))
             for plan in plans:
                 job = self._look(plan["name"])
-                if job is not None and golden_job.is_final(job["jobStatus"]):
-                    raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} ended while it baked: {pai_detail.words(job)}.")
+                if job is None:
+                    continue
+                before = restarts.setdefault(plan["name"], pai_detail.restarts(job))
+                if golden_job.is_final(job["jobStatus"]) or pai_detail.restarts(job) > before:
+                    raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} ended while it baked: it is {pai_detail.words(job)}.")
+            time.sleep(max(0.0, min(left_s, _BAKE_LOOK_S, until - time.monotonic())))
         return plans
 
     # ---------------------------------------------------------------------------------------- let it take over
@@ -307,6 +343,8 @@ class Rollout:
                 raise GoldenJobsError(f"{plan['name']} has ended before it could take over ({job['state']}).")
             tags = job.get("tags") or []
             new = [] if any(tag.startswith(golden_job.TAG_PROMOTED) for tag in tags) else [f"{golden_job.TAG_PROMOTED}{int(time.time())}"]
+            if self.options["force"]:
+                self._mark_good(plan["course"], plan["revision"])
             for tag in (*new, golden_job.TAG_CURRENT):
                 if tag not in tags:
                     self._patiently(partial(self.client.add_tag, plan["name"], tag))
@@ -319,16 +357,23 @@ class Rollout:
         """Untag and stop what the current jobs have replaced, each only while its successor runs; the plans with `retired`."""
 
         def one(plan: Plan) -> Plan:
-            going = golden_job.to_retire(plan["course"], self._jobs(), plan["name"], plan["retire"] + plan["demote"], self.client.user)
+            jobs = self._jobs()
+            ours = next((job for job in jobs if job["name"] == plan["name"]), {})
+            if golden_job.is_given_up(ours):  # see `_dismissed`
+                raise self._given_up(ours)
+            going = golden_job.to_retire(plan["course"], jobs, plan["name"], self.client.user)
+            never = [job["name"] for job in jobs if golden_job.tag_value(job, golden_job.TAG_PROMOTED) is None]
             for name in going:
                 job = self._patiently(lambda: self.client.get_job(plan["name"]))
-                if job is None or not pai_detail.runs(job):
+                if job is None or not (pai_detail.runs(job) and golden_job.is_active(job["jobStatus"])):
                     raise GoldenJobsError(f"{plan['name']} does not run any more ({pai_detail.words(job)}), so {name} is not stopped.")
+                if name in never:  # tell the run that has begun it
+                    self._give_up(name, f"{self.options['operator']} has brought up {plan['name']} instead")
                 self._stop(name, untag=True)
             rival = golden_job.newer_rival(plan["course"], self._jobs(), plan["name"], self.client.user)
             if rival:
                 by = golden_job.tag_value(rival, golden_job.TAG_BY) or "somebody"
-                self._say(f"{plan['name']}: {by} has started {rival['name']} since, which replaces it when it is healthy")
+                self._say(f"{plan['name']}: {by} has started {rival['name']} since, which replaces it if it is healthy")
             return {**plan, "retired": going}
 
         return self._together(plans, one)
@@ -361,20 +406,34 @@ class Rollout:
         job = next((item for item in self._jobs() if item["name"] == plan["name"]), None)
         if job is None:
             return []
+        if golden_job.is_final(job):
+            self._give_up(plan["name"], reason)
+            self._stop(plan["name"], untag=True)
+            return ["it has ended"]
         if golden_job.TAG_CURRENT in (job.get("tags") or []):
             return None
-        self._patiently(lambda: self.client.add_tag(plan["name"], golden_job.failed_tag(reason)))
-        if golden_job.is_final(job):
-            return ["it has ended"]
+        # Another run may share this job and be about to promote it. It tags the job as current and then looks whether it was
+        # given up before it stops the old one; here it is the other way round, so one of the two sees the other's tag.
+        tag = self._give_up(plan["name"], reason)
+        job = next((item for item in self._jobs() if item["name"] == plan["name"]), job)
+        if golden_job.TAG_CURRENT in (job.get("tags") or []):
+            self._patiently(lambda: self.client.remove_tag(plan["name"], tag))
+            return None
         self._stop(plan["name"], untag=False)
         return ["it was stopped"]
+
+    def _give_up(self, name: str, reason: str) -> str:
+        """Tag a job as one that does not take over; the tag."""
+        tag = golden_job.failed_tag(reason)
+        self._patiently(lambda: self.client.add_tag(name, tag))
+        return tag
 
     def _old_alive(self, plan: Plan, course: dict[str, Any]) -> list[str]:
         """Probe what is current now; bring the old one back from its own config when nothing is."""
         jobs = self._jobs()
         current = golden_job.current_job(plan["course"], jobs, self.client.user)
         if current is not None:
-            found = self._probed(plan["course"], current["name"]) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
+            found = self._probed(plan["course"], current["name"], of_any_image) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
             return [f"{current['name']} stays current" + ("" if found.outcome == HEALTHY else f" but is {_words(found)}")]
         rival = next((job for job in golden_job.jobs_of(plan["course"], jobs, self.client.user) if golden_job.is_active(job)), None)
         if rival:
@@ -389,7 +448,7 @@ class Rollout:
         revived = self._submitted(revived, self._of_source(name, again["name"], course))
         self._tag_new(revived)
         [revived] = self.await_running([revived])
-        found = self._probed(plan["course"], revived["name"])
+        found = self._probed(plan["course"], revived["name"], of_any_image)
         if found.outcome != HEALTHY:
             return [f"{name} is gone and comes back as {revived['name']}, which is {_words(found)}"]
         self.promote([revived])
@@ -404,6 +463,13 @@ class Rollout:
             if item["revision"] == revision and not item["bad"]:
                 tag = golden_job.bad_tag(self.options["operator"], time.time())
                 self._patiently(partial(self.client.add_tag, item["name"], tag))
+
+    def _mark_good(self, course: str, revision: str) -> None:
+        """The contrary: somebody has forced the revision, and it is healthy."""
+        for item in golden_job.history(course, self._jobs(), self.client.user):
+            for tag in item["tags"] if item["revision"] == revision and item["bad"] else ():
+                if golden_job.is_bad_tag(tag):
+                    self._patiently(partial(self.client.remove_tag, item["name"], tag))
 
     def hold(self, scopes: list[str], reason: str, *, check: bool = False) -> list[str]:
         """Hold courses (`*`: the whole cluster) for a reason, or lift the hold without one; lines of what was changed."""
@@ -442,7 +508,7 @@ class Rollout:
         if job is None or golden_job.is_final(job["jobStatus"]):
             return
         self._patiently(lambda: self.client.stop(name))
-        with self._pulse(name, "stopping") as pulse:
+        with _Quiet(_Lines(self._say), name, "stopping") as pulse:  # type: ignore[arg-type]
             wait(
                 self.client,
                 name,
@@ -454,10 +520,14 @@ class Rollout:
             )
         self._say(f"{name}: stopped")
 
-    def _probed(self, course: str, name: str) -> Outcome:
+    def _probed(self, course: str, name: str, choose: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Outcome:
         with self._pulse(name, "waiting for a good answer") as pulse:
             return probe(
-                self._checks[course], lambda: self._look(name), self._way, timeout_s=self.options["probe_timeout_s"], note=pulse.note
+                choose(self._checks[course]),
+                lambda: self._look(name),
+                self._way,
+                timeout_s=self.options["probe_timeout_s"],
+                note=pulse.note,
             )
 
     def _look(self, name: str) -> dict[str, Any] | None:
@@ -485,15 +555,21 @@ class Rollout:
             time.sleep(0.2)
 
     def _overtaken(self, plan: Plan) -> GoldenJobsError | None:
-        """Why this run gives way: another one has submitted another revision since."""
-        rival = golden_job.newer_rival(plan["course"], self._jobs(), plan["name"], self.client.user)
+        """Why this run gives way: another one has submitted a job since, or has given up the one that they shared."""
+        jobs = self._jobs()
+        rival = golden_job.newer_rival(plan["course"], jobs, plan["name"], self.client.user)
         if rival is None:
-            return None
+            ours = next((job for job in jobs if job["name"] == plan["name"]), {})
+            return self._given_up(ours) if golden_job.is_given_up(ours) else None
         by = golden_job.tag_value(rival, golden_job.TAG_BY) or "somebody"
         return GoldenJobsError(
             f"{by} has started {rival['name']} after {plan['name']}, and that run goes on; "
             "when it has ended, run this again if this revision shall replace it."
         )
+
+    def _given_up(self, job: dict[str, Any]) -> GoldenJobsError:
+        reason = (golden_job.tag_value(job, golden_job.TAG_FAILED) or "").rstrip(".")
+        return GoldenJobsError(f"{job['name']} was given up by another run at the same time: {reason}.")
 
     def _patiently(self, work: Callable[[], Result], *, wait_for_it: bool = True) -> Result:
         """The result of `work`, tried again while the cluster is in trouble. Without `wait_for_it` one that is not there at all is
@@ -520,7 +596,8 @@ class Rollout:
         if len(items) < 2:
             return [work(item) for item in items]
         self.client.whoami()  # one login, not one per thread
-        with ThreadPoolExecutor(len(items)) as pool:
+        block = {signal.SIGINT, signal.SIGTERM}  # see threads.py
+        with ThreadPoolExecutor(len(items), initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block)) as pool:
             futures = [pool.submit(work, item) for item in items]
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:

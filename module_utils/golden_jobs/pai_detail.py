@@ -95,6 +95,11 @@ def runs(job: Detail) -> bool:
     return job["jobStatus"]["state"] == "RUNNING" and bool(tasks) and all(task["state"] == "RUNNING" and task["urls"] for task in tasks)
 
 
+def restarts(job: Detail) -> int:
+    """How often the job or one of its tasks was started anew after it had ended."""
+    return int(job["jobStatus"].get("retries") or 0) + sum(int(task.get("retries") or 0) for _role, task in task_statuses(job))
+
+
 def words(job: Detail | None) -> str:
     """`WAITING`, `RUNNING (2 tasks: 1 RUNNING, 1 WAITING)`, `RUNNING (asked to stop)`, `WAITING (attempt 2)`, `FAILED (exit code 3)`."""
     if job is None:

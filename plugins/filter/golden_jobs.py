@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import ansible.module_utils
@@ -14,33 +13,31 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 from ansible.module_utils.golden_jobs import environment, golden_job, protocol
+from ansible.module_utils.golden_jobs.effective_job import effective_job
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
 
 
-def _effective(template, root, image, virtual_cluster, registry, overrides):
-    """The job as it will be submitted, secrets included, and where it was written."""
-    written, lines = protocol.load_file(str(Path(str(root)) / str(template)), str(template))
-    job = protocol.effective_protocol(
-        written, image=plain(image) or None, virtual_cluster=plain(virtual_cluster) or None, registry=plain(registry)
-    )
-    for change in plain(overrides) or []:
-        job = protocol.effective_protocol(job, overrides=change)
-    return job, lines
+def _effective(root, course, cluster):
+    """The job as it will be submitted, secrets included."""
+    written, _lines = protocol.load_file(str(Path(str(root)) / course["template"]), course["template"])
+    return effective_job(written, course, cluster)["job"]
 
 
-def secrets(template, root, image=None, virtual_cluster=None, registry=None, overrides=None):
-    """The secrets of a job template (a file below the folder `root`) with its layers, for `pai_job`'s option of that name."""
-    job, _lines = _effective(template, root, image, virtual_cluster, registry, overrides)
-    return wrap_var(job.get("secrets") or {})
+def secrets(course, root, cluster):
+    """The secrets of a course's Golden Job on a cluster, for `pai_job`'s option of that name.
+
+    `course` as the filter `golden_job_courses` makes it, `cluster` as the role's `golden_job_cluster`.
+    """
+    return wrap_var(_effective(root, plain(course), plain(cluster)).get("secrets") or {})
 
 
 def smoke(template, root, overrides=None, http_port=8888):
     """How a cluster starts the image of this job, for `image_test`: `{command, env, memory_mb, shm_mb, hide}` of the first task role.
 
-    `hide`: the job's secrets, which may be part of the command.
+    `overrides`: what the course lays over its job. `hide`: the job's secrets, which may be part of the command.
     """
-    job, _lines = _effective(template, root, None, None, None, overrides)
+    job = _effective(root, {"name": "", "template": str(template), "overrides": plain(overrides or {})}, {})
     role = next(iter(job["taskRoles"]))
     return wrap_var(
         {
@@ -76,6 +73,7 @@ def courses(names, hostvars, built=True):
                 "overrides": course.get("course_job_overrides") or {},
                 "hold": course.get("course_hold") or "",
                 "probes": course.get("course_probes") or [],
+                "branding": {**(course.get("branding") or {}), **(course.get("course_branding") or {})},
                 "registry": {
                     "address": address,
                     "username": registry.get("registry_username") or "",
@@ -95,7 +93,7 @@ def plan_lines(plans, cluster):
     """For people, one line per course of a plan: where it answers, or what will be submitted and stopped."""
     lines = []
     for planned in plain(plans):
-        if planned["action"] == "none":
+        if planned["action"] == "none" and not planned.get("stays"):
             lines.append(_live_line(planned["course"], cluster, planned))
             continue
         stops = f"; then stop {', '.join(planned['retire'])}" if planned["retire"] and planned["candidate"] else ""
@@ -116,22 +114,6 @@ def live_lines(plans, cluster):
 
 def _live_line(course, cluster, job):
     return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
-
-
-def status_table(hosts, hostvars, courses):
-    """Lines of the table that `status.yml` prints, from what each host has in `golden_job_found`."""
-    now_s = time.time()
-    rows = []
-    for course in courses:
-        for host in hosts:
-            found = plain(hostvars[host]["golden_job_found"])
-            if "problem" in found:
-                rows.append([course, host, "unreachable", None, None, None, found["problem"]])
-                continue
-            row = golden_job.status(str(course), found["jobs"], found["cluster"]["user"])
-            tag = protocol.image_tag(row["image"] or "")
-            rows.append([course, host, row["state"], row["revision"], tag, golden_job.age(row["since_ms"], now_s), row["url"]])
-    return golden_job.table(rows, ["COURSE", "CLUSTER", "STATE", "REVISION", "IMAGE TAG", "AGE", "URL"])
 
 
 def url(tasks, label="http"):
@@ -169,7 +151,6 @@ class FilterModule:
             "golden_job_smoke": smoke,
             "golden_job_plan_lines": plan_lines,
             "golden_job_live_lines": live_lines,
-            "golden_job_status_table": status_table,
             "golden_job_url": url,
             "student_environment_plan": environment_plan,
             "student_environment_source": environment_source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible.module_utils.golden_jobs.pai_client import PaiClient
 
 from tests.clusters import JOB
 from tests.sandbox import Sandbox, sandbox
+from tests.support import ROOT
 
 STEPS = ("submit", "await_running", "probe", "bake", "probe", "promote", "retire")
 
@@ -37,6 +39,7 @@ class Operator:
 
     def options(self, image: int, **more: Any) -> dict[str, Any]:
         course = {"template": str(self.folder / "job.yaml"), "image": f"r:5/a/b:v1-{image:012x}", "registry": {"address": "r:5"}}
+        course["branding"] = {"logo": str(ROOT / "branding" / "logo.png")}
         return {
             "cluster": "c",
             "connection": {"address": self.cluster.url, "token": self.cluster.token()},
@@ -192,3 +195,71 @@ def test_a_rollback_brings_back_the_old_config_and_marks_the_other_one_bad(clust
         assert work.plan()[0]["reason"] == "held by alice: exams"
         assert work.hold(["OOB3"], "") == ["OOB3 on c is no longer held (exams)"]
         assert work.plan()[0]["action"] == "submit"
+
+
+class _StockLogo(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"stock")
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_another_logo_stops_a_rollout_and_no_rollback_to_an_image_of_its_time(cluster: Sandbox, tmp_path: Path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _StockLogo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        probes = [{"path": "/static/logo/logo.png", "branding": "logo", "url": f"http://127.0.0.1:{server.server_port}"}]
+        operator = Operator(cluster, tmp_path)
+        operator.rollout(1)
+        operator.rollout(2)
+        live = current(cluster)
+        operator.rollout(3, probes=probes)
+        assert "is unhealthy: " in operator.failure
+        assert "serves other bytes than our logo" in operator.failure
+        assert operator.failure.endswith(f"{live} stays current.")
+        operator.rollout(3, probes=probes, plan="plan_back")
+        assert operator.failure == ""
+        assert current(cluster) != live
+        server.shutdown()
+
+
+def test_one_that_was_submitted_by_hand_under_a_golden_name_is_replaced(cluster: Sandbox, tmp_path: Path):
+    operator = Operator(cluster, tmp_path)
+    operator.rollout(1)
+    before = current(cluster)
+    by_hand = before[:-1] + "2"
+    with PaiClient(cluster.url, token=cluster.token()) as client:
+        client.post_job(JOB.replace("COMMAND", "something else").replace("name: golden", f"name: {by_hand}"))
+        for tag in (*golden_job.course_tags("OOB3"), golden_job.TAG_CURRENT):
+            client.add_tag(by_hand, tag)
+        client.stop(before)
+    operator.rollout(1)
+    assert current(cluster) == before[:-1] + "3"
+
+
+def test_a_bad_revision_that_is_forced_is_good_again(cluster: Sandbox, tmp_path: Path):
+    operator = Operator(cluster, tmp_path)
+    operator.rollout(1)
+    operator.rollout(2)
+    bad = golden_job.parse_name(current(cluster))["revision"]  # type: ignore[index]
+    operator.rollout(2, plan="plan_back")
+    assert golden_job.bad_revisions("OOB3", jobs(cluster)) == {bad}
+    operator.rollout(2)
+    assert golden_job.parse_name(current(cluster))["revision"] != bad  # type: ignore[index]
+    operator.rollout(2, force=True)
+    assert golden_job.parse_name(current(cluster))["revision"] == bad  # type: ignore[index]
+    assert golden_job.bad_revisions("OOB3", jobs(cluster)) == set()
+
+
+def test_one_that_is_started_anew_while_it_bakes_does_not_take_over(cluster: Sandbox, tmp_path: Path):
+    operator = Operator(cluster, tmp_path)
+    operator.rollout(1)
+    live = current(cluster)
+    (tmp_path / "job.yaml").write_text(JOB.replace("COMMAND", "serve") + "jobRetryCount: 5\n")
+    cluster.rules({"run_s": 1.0, "exit_code": 1})
+    operator.rollout(2, bake_s=20.0)
+    assert "ended while it baked: it is " in operator.failure
+    assert current(cluster) == live

@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from tests.platform import CLUSTERS, Platform, get
+from tests.support import power_failure
 
 
 def recap(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, int]]:
@@ -176,17 +177,17 @@ def test_bad_input_is_one_sentence_and_touches_nothing(platform: Platform, optio
 
 @pytest.mark.parametrize("moment", ["building", "pushing", "RUNNING"])
 def test_a_run_that_is_killed_is_completed_by_the_same_command(platform: Platform, moment: str):
-    signs = {"building": "RUN", "pushing": "checks passed", "RUNNING": "RUNNING"}
+    signs = {"building": "RUN", "pushing": "checks passed", "RUNNING": ": runs at "}
     commit(platform)
     command = ["ansible-playbook", "rebuild.yml", "-e", "course=OOB3"]
     with subprocess.Popen(
-        command, cwd=platform.project, env=platform.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command, cwd=platform.project, env=platform.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run:
         assert run.stdout is not None
         for line in run.stdout:
             if signs[moment] in line:
                 break
-        os.killpg(run.pid, signal.SIGKILL)
+        power_failure(run)
     count = {cluster: len(platform.jobs(cluster)) for cluster in CLUSTERS}
     completed = platform.rebuild()
     assert completed.returncode == 0, completed.stdout

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clusters import Clusters, clusters
+from tests.sandbox import PASSWORD
 
 FIVE = ["c1", "c2", "c3", "c4", "c5"]
+SECRET = "a-secret-of-one-cluster"
 HOLD = '{"reason": "exam week, until Friday"}'
 
 
@@ -65,16 +67,14 @@ def test_a_second_run_changes_nothing(five: Clusters):
 def test_a_canary_that_fails_leaves_the_others_untouched(five: Clusters):
     fresh_image(five)
     before = {name: five.jobs(name) for name in FIVE}
-    old = five.current("c1")["name"]
-    five.rules("c1", {"run_s": 0, "exit_code": 3, "log": "out of luck"})
-    done = five.run()
+    old = five.current("c3")["name"]
+    five.rules("c3", {"run_s": 0, "exit_code": 3, "log": "out of luck"})
+    done = five.run("rollout", "-e", '{"rollout_first": ["c3"]}')
     assert done.returncode != 0
+    assert "its last line was: out of luck" in done.stdout
     assert f"{old} stays current" in done.stdout
-    assert five.current("c1")["name"] == old
-    assert {name: five.jobs(name) for name in FIVE[1:]} == {name: before[name] for name in FIVE[1:]}
-    five.rules("c1")
-    assert five.run().returncode == 0
-    assert all(five.current(name)["name"] != old for name in FIVE)
+    assert five.current("c3")["name"] == old
+    assert [name for name in FIVE if five.jobs(name) != before[name]] == ["c3"]
 
 
 def test_a_cluster_that_is_down_stops_the_run_before_anything_is_touched_or_counts_as_failed(five: Clusters):
@@ -118,11 +118,14 @@ def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it
     fresh_image(five)
     assert five.run().returncode == 0
     bad = {name: five.revision(name) for name in FIVE}
+    image, five.images["OOB3"] = five.images["OOB3"], ""  # the clusters' history is all that it takes
     back = five.run("rollback")
     assert back.returncode == 0, back.stdout
     assert {name: five.revision(name) for name in FIVE} == old
     again = five.run("rollback")
+    five.images["OOB3"] = image
     assert (again.returncode, changed(again.stdout)) == (0, 0), again.stdout
+    assert f"to which a rollback has brought it from revision {bad['c1']}" in again.stdout
     assert {name: five.revision(name) for name in FIVE} == old
     refused = five.run()
     assert refused.returncode != 0
@@ -134,8 +137,8 @@ def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it
 
 
 def test_a_hold_is_respected_said_and_lifted(five: Clusters):
-    assert five.run("hold", "-e", HOLD, "--limit", "c2").returncode == 0
-    assert changed(five.run("hold", "-e", HOLD, "--limit", "c2").stdout) == 0
+    assert five.run("hold", "-e", HOLD, "-e", "cluster=c2").returncode == 0
+    assert changed(five.run("hold", "-e", HOLD, "-e", "cluster=c2").stdout) == 0
     old = five.current("c2")["name"]
     fresh_image(five)
     done = five.run("rollout", "-e", "rollout_force=true")
@@ -144,19 +147,37 @@ def test_a_hold_is_respected_said_and_lifted(five: Clusters):
     assert "exam week, until Friday" in done.stdout
     assert five.current("c2")["name"] == old
     assert len({five.revision(name) for name in FIVE if name != "c2"}) == 1
-    assert five.run("hold", "-e", "state=absent", "--limit", "c2").returncode == 0
+    assert five.run("hold", "-e", "state=absent", "-e", "cluster=c2").returncode == 0
     assert five.run().returncode == 0
     assert len({five.revision(name) for name in FIVE}) == 1
 
 
 def test_check_mode_shows_the_effective_job_against_the_live_one_and_touches_nothing(five: Clusters):
     before = {name: five.jobs(name) for name in FIVE}
-    five.host_vars["c3"] = {"golden_job_resources": {"memoryMB": 96}, "golden_job_sku": "K80"}
+    five.host_vars["c3"] = {"golden_job_resources": {"memoryMB": 96}, "golden_job_sku": "K80", "golden_job_secrets": {"key": SECRET}}
     try:
-        done = five.run("rollout", "--check", "--diff")
+        done = five.run("rollout", "--check", "--diff", "-vvv")
     finally:
         five.host_vars["c3"] = {}
     assert done.returncode == 0, done.stdout
-    for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "OOB3 on c3: submit "):
+    for line in ("-      memoryMB: 64", "+      memoryMB: 96", "+        skuType: K80", "+secrets:", "OOB3 on c3: submit "):
         assert line in done.stdout, done.stdout
+    assert SECRET not in done.stdout + done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
     assert {name: five.jobs(name) for name in FIVE} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-e", "cluster=c2,c9"), "Unknown cluster c9: give -e cluster=NAME, several with commas, or leave it out for all; known: c1, c2"),
+        (("-e", "course=OOB9", "--limit", "c2"), "Unknown course OOB9: give -e course=NAME"),
+        (("--limit", "c2"), "This run knows no image of OOB3, as --limit c2 leaves out the courses: give -e cluster=NAME instead"),
+    ],
+)
+def test_what_would_roll_out_nothing_is_refused_in_one_sentence(five: Clusters, options: tuple[str, ...], words: str):
+    image, five.images["OOB3"] = five.images["OOB3"], ""
+    done = five.run("rollout", *options)
+    five.images["OOB3"] = image
+    assert done.returncode != 0
+    assert words in " ".join(done.stdout.split()), done.stdout

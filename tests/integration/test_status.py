@@ -231,7 +231,7 @@ def test_an_adopted_job_is_outdated_until_a_rollout_takes_over(fleet: Clusters, 
         row = rows(fleet, project, "-e", "course=DS1", "--limit", "c1")["DS1", "c1"]
         assert (row["state"], row["name"]) == ("outdated", "jupyter_v3")
         assert "was made by hand and adopted" in row["reason"]
-        done = play(fleet, project, "rollout", "-e", "course=DS1", "--limit", "c1")
+        done = play(fleet, project, "rollout", "-e", "course=DS1", "-e", "cluster=c1")
         assert done.returncode == 0, done.stdout + done.stderr
         live = fleet.current("c1", "DS1")
         assert (golden_job.parse_name(live["name"]) or {})["course"] == "DS1"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.golden_jobs import golden_job
@@ -112,7 +110,26 @@ def test_the_live_one_is_stopped_last():
 def test_two_jobs_of_the_wanted_revision_end_as_one():
     second = job(f"golden-OOB3-{NEW}-2", tags=PLAIN, at=3)
     result = wanted(new(tags=CURRENT), second)
-    assert (result["name"], result["retire"]) == (f"golden-OOB3-{NEW}-1", [f"golden-OOB3-{NEW}-2"])
+    assert (result["name"], result["retire"]) == (f"golden-OOB3-{NEW}-2", [f"golden-OOB3-{NEW}-1"])
+
+
+def test_one_that_runs_something_else_under_a_name_of_the_wanted_revision_is_replaced():
+    planned = plan("OOB3", [new(tags=CURRENT)], NEW, "op", strange=[f"golden-OOB3-{NEW}-1"])
+    assert (planned["action"], planned["name"], planned["retire"]) == ("submit", f"golden-OOB3-{NEW}-2", [f"golden-OOB3-{NEW}-1"])
+    assert "it does not run what its name says" in planned["reason"]
+
+
+def test_a_later_job_of_another_revision_is_replaced_by_one_that_is_later_still_and_not_by_an_older_one():
+    planned = plan("OOB3", [old(), new()], OLD, "op")
+    assert (planned["action"], planned["name"], planned["live"]) == ("submit", f"golden-OOB3-{OLD}-2", f"golden-OOB3-{OLD}-1")
+    assert planned["retire"] == [f"golden-OOB3-{NEW}-1", f"golden-OOB3-{OLD}-1"]
+
+
+def test_one_that_was_given_up_is_not_used_again_and_replaces_nothing():
+    gone = new(tags=[*PLAIN, "golden-failed:no answer"])
+    assert wanted(old(), gone)["name"] == f"golden-OOB3-{NEW}-2"
+    kept = plan("OOB3", [old(), gone], OLD, "op")
+    assert (kept["action"], kept["name"], kept["promoted"], kept["retire"]) == ("resume", old()["name"], True, [gone["name"]])
 
 
 def test_going_back_makes_a_job_that_is_newer_than_the_one_it_replaces():
@@ -208,6 +225,8 @@ STARTS = {
     "live, and the successor of an earlier run failed": [old(), new(state="FAILED")],
     "two revisions half-way": [old(), job("golden-OOB3-cccccccc-1", tags=PLAIN, at=3)],
     "stopped by hand": [old(state="STOPPED")],
+    "the successor was given up and still runs": [old(), new(tags=[*PLAIN, "golden-failed:no answer"])],
+    "back to what is current while another one is half-way": [new(tags=CURRENT, at=1), job("golden-OOB3-cccccccc-1", tags=PLAIN, at=3)],
 }
 
 
@@ -244,15 +263,6 @@ def test_killed_before_any_call_and_run_again_there_is_one_live_job_and_none_too
                 break
 
 
-def test_status_says_what_answers_where():
-    live = {**new(tags=CURRENT), "tasks": [{"state": "RUNNING", "urls": {"ssh": "http://h:1", "http": "http://h:2"}}]}
-    live["config"] = {"prerequisites": [{"type": "data", "uri": ["x"]}, {"type": "dockerimage", "uri": "r:5/a/b:v1-abc"}]}
-    row = golden_job.status("OOB3", [live, old(state="STOPPED")], "op")
-    assert (row["state"], row["revision"], row["url"], row["image"]) == ("current", NEW, "http://h:2", "r:5/a/b:v1-abc")
-    assert golden_job.status("OOB3", [new(tags=CURRENT, state="WAITING")], "op")["state"] == "waiting"
-    assert golden_job.status("OOB3", [old(state="STOPPED")], "op")["state"] == "missing"
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (200_000, "2 d")])
 def test_an_age_is_written_for_people(seconds, text):
     assert golden_job.age(1000, 1 + seconds) == text
@@ -260,24 +270,3 @@ def test_an_age_is_written_for_people(seconds, text):
 
 def test_a_table_has_columns_and_no_empty_cells():
     assert golden_job.table([["a", None], ["bbb", "x"]], ["C", "URL"]) == ["C    URL", "a    -", "bbb  x"]
-
-
-@pytest.fixture(scope="module")
-def filters():
-    path = Path(__file__).resolve().parents[2] / "plugins" / "filter" / "golden_jobs.py"
-    spec = importlib.util.spec_from_file_location("golden_jobs_filters", path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded.FilterModule().filters()
-
-
-def test_the_status_table_has_a_line_per_course_and_cluster_also_for_one_that_is_down(filters):
-    found = {"jobs": [new(tags=CURRENT)], "cluster": {"user": "op"}}
-    hostvars = {"pai-a": {"golden_job_found": found}, "pai-b": {"golden_job_found": {"problem": "it is down"}}}
-    lines = filters["golden_job_status_table"](["pai-a", "pai-b"], hostvars, ["OOB3"])
-    assert [line.split()[:3] for line in lines] == [
-        ["COURSE", "CLUSTER", "STATE"],
-        ["OOB3", "pai-a", "current"],
-        ["OOB3", "pai-b", "unreachable"],
-    ]
-    assert lines[2].endswith("it is down")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.golden_jobs import golden_job
-from ansible.module_utils.golden_jobs.effective_job import effective_job
+from ansible.module_utils.golden_jobs.effective_job import LAYERS, effective_job
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
-from ansible.module_utils.golden_jobs.golden_probe import ERROR, HEALTHY, UNDECIDED, UNHEALTHY, Way, check_checks, probe
+from ansible.module_utils.golden_jobs.golden_probe import ERROR, HEALTHY, UNDECIDED, UNHEALTHY, Way, check_checks, of_any_image, probe
+from PIL import Image
+
+from tests.support import ROOT
 
 R0, R1, R2 = "00000000", "11111111", "22222222"
 
@@ -98,8 +105,15 @@ def test_of_two_runs_the_later_one_goes_on_and_is_not_stopped_by_the_other():
     jobs = [live(R0, 10), ours, theirs]
     assert golden_job.newer_rival("OOB3", jobs, ours["name"]) is theirs
     assert golden_job.newer_rival("OOB3", jobs, theirs["name"]) is None
-    assert golden_job.to_retire("OOB3", jobs, ours["name"], []) == [f"golden-OOB3-{R0}-1"]
-    assert golden_job.to_retire("OOB3", jobs, theirs["name"], []) == [ours["name"], f"golden-OOB3-{R0}-1"]
+    assert golden_job.to_retire("OOB3", jobs, ours["name"]) == [f"golden-OOB3-{R0}-1"]
+    assert golden_job.to_retire("OOB3", jobs, theirs["name"]) == [ours["name"], f"golden-OOB3-{R0}-1"]
+
+
+def test_a_later_run_that_was_given_up_is_no_rival_and_is_cleared_away():
+    ours, theirs = item(R1, 20, state="RUNNING"), item(R2, 21, "golden-failed:no answer", state="RUNNING")
+    jobs = [live(R0, 10), ours, theirs]
+    assert golden_job.newer_rival("OOB3", jobs, ours["name"]) is None
+    assert golden_job.to_retire("OOB3", jobs, ours["name"]) == [theirs["name"], f"golden-OOB3-{R0}-1"]
 
 
 def test_a_long_reason_fits_into_a_tag():
@@ -140,6 +154,14 @@ def test_each_layer_wins_over_the_one_before():
         "course_overrides": {"OOB3": {"taskRoles": {"web": {"resourcePerInstance": {"cpu": 4}}}}, "OOB1": {"type": "no"}},
     }
     assert figures(**layers) == {"cpu": 4, "memoryMB": 256, "gpu": 3}
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readme_names_the_layers_in_their_order(readme: str):
+    text = " ".join((ROOT / readme).read_text().split())
+    at = text.index("template（" if "zh" in readme else "template (")
+    for layer in LAYERS:
+        at = text.index(layer, at) + len(layer)
 
 
 def test_pin_mirror_sku_and_secrets_reach_the_job_and_make_another_revision():
@@ -241,8 +263,44 @@ def test_a_task_is_reached_through_pylons_proxy(served: Any):
         ({"port": "http"}, Way(), "either a path or a kernel"),
         ({"kernel": True}, Way("pylon"), "pylon's proxy passes none"),
         ({"path": "/", "file": "no/such.png"}, Way(), "no/such.png of a probe cannot be read"),
+        ({"path": "/", "branding": "logo"}, Way(), "asks for the branding 'logo'; allowed is what branding or course_branding declares"),
+        ({"path": "/", "branding": "product_name"}, Way(), "of logo, favicon, favicon_busy, favicon_terminal"),
     ],
 )
 def test_a_probe_that_cannot_be_asked_is_refused_before_anything_is_touched(check: dict[str, Any], way: Way, words: str):
     with pytest.raises(GoldenJobsError, match=words):
         check_checks([check], way)
+
+
+def test_the_logo_that_is_asked_for_is_the_declared_one_with_nothing_rendered_before(served: Any, tmp_path: Path):
+    ours = (ROOT / "branding" / "logo.png").read_bytes()
+    served.answers |= {"/ours.png": (200, ours), "/stock.png": (200, ours[:-1])}
+    Image.open(io.BytesIO(ours)).convert("RGB").save(tmp_path / "logo.jpg")
+
+    def asked(path: str, logo: str, root: Path) -> Any:
+        checks = check_checks([{"path": path, "branding": "logo"}], Way(), str(root), {"logo": logo})
+        return probe(checks, lambda: running(served.server_port), Way(), timeout_s=0)
+
+    assert asked("/ours.png", "branding/logo.png", ROOT).outcome == HEALTHY
+    found = asked("/stock.png", "branding/logo.png", ROOT)
+    assert (found.outcome, found.reason.partition(" serves ")[2]) == (UNHEALTHY, "other bytes than our logo branding/logo.png")
+    # A picture in another format is served as the PNG that the image gets.
+    assert asked("/ours.png", "logo.jpg", tmp_path).outcome == UNHEALTHY
+
+
+def test_an_earlier_image_is_not_asked_for_the_logo_of_today():
+    api, logo = {"path": "/api"}, {"path": "/logo.png", "branding": "logo"}
+    assert of_any_image([api, logo]) == [api]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readme_gives_the_settings_of_a_rollout_their_real_defaults(readme: str):
+    files = ("roles/golden_job/defaults/main.yml", "inventory/group_vars/pai_clusters.yml")
+    real = {name: value for path in files for name, value in yaml.safe_load((ROOT / path).read_text()).items()}
+    rows = re.findall(r"^\| (`(?:rollout|golden_job)_[^|]+) \| ([^|]+) \|", (ROOT / readme).read_text(), re.MULTILINE)
+    assert len(rows) == 9
+    for names, values in rows:
+        for name, text in zip(re.findall(r"`(\w+)`", names), re.findall(r"`([^`]+)`", values) or [""], strict=False):
+            assert name in real or name.startswith("course_"), name
+            if name in real and name != "golden_job_probes":
+                assert real[name] == (yaml.safe_load(text) if text else ""), name
