@@ -66,6 +66,8 @@ def assess(
         state, reason = _live(course, live, mine, wanted)
     else:
         state, reason = _without(past)
+        if state == "missing" and wanted.get("problem"):
+            reason += f"; {wanted['problem']}"
     if state in ("current", "outdated"):
         kept = _kept(course, mine, user, wanted, hold)
         if kept:

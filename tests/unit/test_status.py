@@ -91,6 +91,10 @@ def test_a_registry_that_cannot_be_asked_is_said_and_no_drift():
     assert stands(job(), revision=None, tags=None, problem="no answer") == ("current", "not compared: no answer")
 
 
+def test_a_course_without_an_image_says_what_to_do_first():
+    assert stands(revision=None, problem="no image yet; build it") == ("missing", "no Golden Job yet; no image yet; build it")
+
+
 def test_an_image_of_a_mirror_is_not_compared_with_the_registry():
     config = {**CONFIG, "prerequisites": [{"type": "dockerimage", "uri": f"mirror.example/ai-edu:{TAG}"}]}
     assert stands(job(config=config), job=config, tags={})[0] == "current"
