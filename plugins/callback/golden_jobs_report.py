@@ -40,6 +40,7 @@ import atexit
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ class CallbackModule(CallbackBase):
             self._path = self._path.with_name(f"{stamp}-{path.stem}-{number}")
             number += 1
         atexit.register(self._interrupted)
+        self._former = signal.signal(signal.SIGTERM, self._terminated)
 
     def v2_playbook_on_play_start(self, play):
         if self._record is None or self._settings:
@@ -172,6 +174,15 @@ class CallbackModule(CallbackBase):
         """At the end of a process that was not told its end: Ctrl-C, or an error of Ansible itself."""
         if self._record is not None and os.getpid() == self._pid:
             self._finish("failed" if any(step["outcome"] == "failed" for step in self._record["steps"]) else "unfinished")
+
+    def _terminated(self, number, frame):
+        """A timer or a CI ends the run; Ansible's own handler then ends the process without another word."""
+        self._interrupted()
+        signal.signal(number, self._former)
+        if callable(self._former):
+            self._former(number, frame)
+        else:
+            os.kill(os.getpid(), number)
 
     def _finish(self, outcome):
         record, self._record["outcome"] = self._record, outcome
