@@ -32,8 +32,8 @@ _STYLE = """
 body{margin:0 auto;max-width:1280px;padding:1rem;font:16px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--ground);overflow-wrap:break-word}
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
 a{color:var(--link)}code,.code{font-family:ui-monospace,monospace;font-size:.9em}.soft{color:var(--soft);font-size:.9em}
-.state{display:inline-flex;align-items:center;gap:.4em;font-weight:600;white-space:nowrap}
-.state svg{width:1em;height:1em;fill:currentColor;flex:none}
+.state{display:inline-flex;align-items:baseline;gap:.4em;font-weight:600;white-space:nowrap}
+.state svg{width:1em;height:1em;align-self:center;fill:currentColor;flex:none}
 .sum{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;margin:.7rem 0;padding:0;list-style:none}
 table{border-collapse:collapse;width:100%}caption{text-align:left;font-weight:600}
 th,td{text-align:left;vertical-align:top;padding:.45rem .6rem .45rem 0;border-bottom:1px solid var(--line)}

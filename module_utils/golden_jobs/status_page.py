@@ -31,7 +31,7 @@ def html(found: Mapping[str, Any]) -> str:
     sums = "".join(f"<li>{state(word)} {number}</li>" for word, number in found["counts"].items())
     parts = [
         "<h1>Golden Jobs</h1>",
-        f'<p class="soft">{len(found["courses"])} courses on {len(found["clusters"])} clusters, '
+        f'<p class="soft">Courses: {len(found["courses"])}, clusters: {len(found["clusters"])}, '
         f"seen {moment(now_s)} by {escape(found['by'])}</p>",
         f'<ul class="sum">{sums}</ul>',
     ]

@@ -244,7 +244,7 @@ class CallbackModule(CallbackBase):
             "on": result.task.delegate_to if isinstance(result.task.delegate_to, str) and "{{" not in result.task.delegate_to else "",
             "course": report.subject(host, str(answer.get("name") or ""), message, self._courses),
             "cluster": host if host in self._clusters else "",
-            "task": result.task.get_name().strip(),
+            "task": result.task.get_name().rpartition(" : ")[2].strip(),  # without the role
             "outcome": outcome,
             "seconds": round(now - began, 2),
             "message": "(not shown: it may hold a secret)" if hidden and outcome == "failed" else message,
