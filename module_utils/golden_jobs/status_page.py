@@ -71,7 +71,7 @@ def _cells(row: Mapping[str, Any], now_s: float) -> list[Any]:
         Markup(f"{state(row['state'])}{why}"),
         Markup(f"<code>{text(row['revision'])}</code>") if row["revision"] else "",
         image,
-        golden_job.age(row["since_ms"], now_s) if row["since_ms"] else "",
+        golden_job.age(row["since_ms"], now_s).replace(" ", "\u00a0") if row["since_ms"] else "",
         link(row["url"]),
         _history(row),
     ]
