@@ -15,13 +15,15 @@ author: Golden Jobs developers (@golden-jobs)
 options:
   step:
     description:
-      - V(plan) and V(plan_back) (of a rollback) touch nothing and say what would be done.
-      - V(submit), V(await_running), V(probe), V(bake), V(promote) and V(retire) follow each other, each taking the RV(plans) of the one before.
+      - V(plan) and V(plan_back) (of a rollback) touch nothing and say what would be done. They fail when it may not be done.
+      - V(submit), V(prove) and V(take_over) follow each other, each taking the RV(plans) of the one before.
+      - V(prove) waits until the new jobs run, probes them, lets them bake and probes them again.
+      - V(take_over) tags the new jobs as current, then stops what they replace.
       - V(undo) stops the new jobs and proves the old ones alive.
       - V(hold) holds the courses for O(reason), or lifts the hold without one.
     type: str
     required: true
-    choices: [plan, plan_back, submit, await_running, probe, bake, promote, retire, undo, hold]
+    choices: [plan, plan_back, submit, prove, take_over, undo, hold]
   connection:
     description: How to reach the cluster, the connection options of M(pai_job).
     type: dict
@@ -34,7 +36,7 @@ options:
     type: dict
     default: {}
   courses:
-    description: The courses, as the filter C(golden_job_courses) makes them.
+    description: The courses, as the filter C(golden_job_courses) makes them. Needed for all steps but V(prove) and V(take_over).
     type: list
     elements: dict
     default: []

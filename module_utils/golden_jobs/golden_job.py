@@ -159,6 +159,11 @@ def is_given_up(job: dict[str, Any]) -> bool:
     return any(tag.startswith(TAG_FAILED) for tag in job.get("tags") or [])
 
 
+def was_current(job: dict[str, Any]) -> bool:
+    """Has it ever been the current one? One that was adopted carries no time of its promotion."""
+    return any(tag == TAG_CURRENT or tag.startswith(TAG_PROMOTED) for tag in job.get("tags") or [])
+
+
 def jobs_of(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> list[dict[str, Any]]:
     """The user's Golden Jobs of exactly this course, newest first (the server's own search is a substring search)."""
     mine = [
@@ -216,13 +221,16 @@ def bad_revisions(course: str, jobs: Iterable[dict[str, Any]], user: str | None 
 
 
 def previous(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any] | None:
-    """The entry of the history that a rollback goes to: the newest that was current once, is not bad and of another revision."""
+    """The entry of the history that a rollback goes to: the newest that was current once, was not given up after all, and is of
+    another revision that is not bad."""
     jobs = list(jobs)
     known = history(course, jobs, user)
     bad = {item["revision"] for item in known if item["bad"]}
     here = next((item["revision"] for item in known if item["current"]), None)
     here = here or next((item["revision"] for item in known if item["promoted_s"]), None)
-    proven = [item for item in known if item["promoted_s"] and item["revision"] and item["revision"] not in bad | {here}]
+    proven = [
+        item for item in known if item["promoted_s"] and not item["failed"] and item["revision"] and item["revision"] not in bad | {here}
+    ]
     return max(proven, key=lambda item: item["promoted_s"], default=None)
 
 
@@ -252,6 +260,11 @@ def to_retire(course: str, jobs: Iterable[dict[str, Any]], name: str, user: str 
         )
     ]
     return [job["name"] for job in sorted(going, key=lambda job: TAG_CURRENT in (job.get("tags") or []))]
+
+
+def contender(course: str, jobs: Iterable[dict[str, Any]], user: str | None = None) -> dict[str, Any] | None:
+    """The job that is the current one in the end if it proves healthy, or is it already; None when none is on its way."""
+    return _newest(jobs_of(course, jobs, user))
 
 
 def _newest(mine: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -58,8 +58,9 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Refused(GoldenJobsError):
-    """Nothing was touched, and nothing has to be undone."""
+def refused(plans: list[Plan]) -> str:
+    """One sentence for the courses that may not go on; empty when all may."""
+    return " ".join(f"{plan['course']} on {plan['cluster']}: {plan['reason']}." for plan in plans if plan["action"] == "refused")
 
 
 class _Lines:
@@ -91,6 +92,7 @@ class Rollout:
             trust_env=self.options["probe_through"] == "pylon" and "//127." not in self.client.address,
         )
         self._way = way
+        self._made: dict[str, dict[str, Any]] = {}
         self._checks = {
             course["name"]: check_checks(
                 [*self.options["probes"], *(course.get("probes") or [])], way, self.options["root"], course.get("branding")
@@ -107,7 +109,7 @@ class Rollout:
     # ------------------------------------------------------------------------------------------------ plan
 
     def plan(self, *, diff: bool = False) -> list[Plan]:
-        """One plan per course (`golden_job.plan`) with `image`, `digest` and, with `diff`, the live and the effective job as text.
+        """One plan per course (`golden_job.plan`) with `image`, `digest`, `checks` and, with `diff`, the live and the effective job as text.
 
         Proves on the way what has to hold before anything is touched: address, login, virtual cluster, a valid job.
         """
@@ -149,7 +151,10 @@ class Rollout:
         return self._together(self.options["courses"], one)
 
     def _planned(self, course: dict[str, Any], found: Plan, made: dict[str, Any], diff: bool) -> Plan:
-        found = {**found, "image": made["image"], "digest": self._digest(course), "cluster": self.options["cluster"]}
+        # Of what an image shows that an earlier state of the project made, the project knows nothing.
+        earlier = bool(found.get("source")) or self._is_pinned(course["name"])
+        checks = of_any_image(self._checks[course["name"]]) if earlier else self._checks[course["name"]]
+        found = {**found, "image": made["image"], "digest": self._digest(course), "cluster": self.options["cluster"], "checks": checks}
         if found["action"] == "none":
             job = self.client.get_job(found["name"])
             found["url"] = golden_job.task_url(pai_detail.tasks_of(job)) if job else None
@@ -175,11 +180,14 @@ class Rollout:
         }
 
     def _effective(self, course: dict[str, Any]) -> dict[str, Any]:
-        """`effective_job`, proven right."""
+        """`effective_job`, proven right, once per course."""
+        if course["name"] in self._made:
+            return self._made[course["name"]]
         written, source = protocol.load_file(str(Path(self.options["root"]) / course["template"]), course["template"])
         made = effective_job(written, course, self.options["settings"])
         protocol.validate(made["job"], source)
         protocol.dump_yaml(made["job"])
+        self._made[course["name"]] = made
         return made
 
     def _digest(self, course: dict[str, Any]) -> str:
@@ -222,11 +230,22 @@ class Rollout:
     # ------------------------------------------------------------------------------------- prove the new one
 
     def submit(self, plans: list[Plan]) -> list[Plan]:
-        """Have the new jobs on the cluster, tagged; the plans with the names that they got and `submitted`."""
+        """Have the new jobs on the cluster, tagged; the plans with the names that they got and `submitted`.
+
+        Plans once more: a wave may begin long after the plan. What has nothing to do any more, or was held, has no `candidate` now.
+        """
         courses = {course["name"]: course for course in self.options["courses"]}
+        before = {plan["course"] for plan in plans}
+        again = self.plan_back() if any("source" in plan for plan in plans) else self.plan()
+        plans = [plan for plan in again if plan["course"] in before]
+        if refused(plans):
+            raise GoldenJobsError(refused(plans))
 
         def one(plan: Plan) -> Plan:
             course = courses[plan["course"]]
+            if not plan["candidate"]:
+                self._say(f"{plan['course']}: {plan['reason']}")
+                return plan
             if plan.get("bad"):
                 self._mark_bad(plan["course"], plan["bad"])
             job = self._of_source(plan["source"], plan["name"], course) if plan.get("source") else self._effective(course)["job"]
@@ -265,7 +284,7 @@ class Rollout:
         raise GoldenJobsError(f"No free name for {plan['course']} on {self.client.address} after {_OTHER_NUMBERS} tries; run this again.")
 
     def _tag_new(self, plan: Plan) -> None:
-        job = self._job(plan["name"], plan["course"])
+        job = self._job(plan["name"])
         source = next((item for item in self._jobs() if item["name"] == plan["source"]), {}) if plan.get("source") else None
         digest = (plan.get("digest") or "") if source is None else golden_job.tag_value(source, golden_job.TAG_DIGEST) or ""
         tags = golden_job.submit_tags(plan["course"], self.options["operator"], digest, plan.get("bad") or "")
@@ -274,6 +293,11 @@ class Rollout:
             if tag in have or any(tag.startswith(kind) and golden_job.tag_value(job, kind) is not None for kind in _ONCE):
                 continue
             self._patiently(partial(self.client.add_tag, plan["name"], tag))
+
+    def prove(self, plans: list[Plan]) -> list[Plan]:
+        """The new jobs run, answer, and answer again when they have baked; the plans with `url`."""
+        plans = self.probe(self.await_running(plans))
+        return self.probe(self.bake(plans))
 
     def await_running(self, plans: list[Plan]) -> list[Plan]:
         """Wait until every task of each new job runs; the plans with `url`."""
@@ -302,9 +326,7 @@ class Rollout:
         """Raise unless every new job is healthy; the plans with `outcome`."""
 
         def one(plan: Plan) -> Plan:
-            # Of what an image showed that an earlier state of the project made, the project knows nothing.
-            earlier = bool(plan.get("source")) or self._is_pinned(plan["course"])
-            found = self._probed(plan["course"], plan["name"], of_any_image if earlier else list)
+            found = self._probed(plan["name"], plan["checks"])
             if found.outcome != HEALTHY:
                 raise self._overtaken(plan) or GoldenJobsError(f"{plan['name']} is {_words(found)}", outcome=found.outcome)
             self._say(f"{plan['name']}: healthy, {found.reason}")
@@ -331,11 +353,15 @@ class Rollout:
 
     # ---------------------------------------------------------------------------------------- let it take over
 
+    def take_over(self, plans: list[Plan]) -> list[Plan]:
+        """The new jobs become the current ones, then the ones before are stopped; the plans with `tagged` and `retired`."""
+        return self.retire(self.promote(plans))
+
     def promote(self, plans: list[Plan]) -> list[Plan]:
         """Tag the new jobs as current, unless another run has submitted another revision meanwhile."""
 
         def one(plan: Plan) -> Plan:
-            job = self._job(plan["name"], plan["course"])
+            job = self._job(plan["name"])
             overtaken = self._overtaken(plan)
             if overtaken:
                 raise overtaken
@@ -348,7 +374,7 @@ class Rollout:
             for tag in (*new, golden_job.TAG_CURRENT):
                 if tag not in tags:
                     self._patiently(partial(self.client.add_tag, plan["name"], tag))
-            self._say(f"{plan['name']}: is current")
+            self._say(f"{plan['name']}: is current{' at ' + plan['url'] if plan.get('url') else ''}")
             return {**plan, "promoted": True, "tagged": golden_job.TAG_CURRENT not in tags}
 
         return self._together(plans, one)
@@ -362,7 +388,7 @@ class Rollout:
             if golden_job.is_given_up(ours):  # see `_dismissed`
                 raise self._given_up(ours)
             going = golden_job.to_retire(plan["course"], jobs, plan["name"], self.client.user)
-            never = [job["name"] for job in jobs if golden_job.tag_value(job, golden_job.TAG_PROMOTED) is None]
+            never = [job["name"] for job in jobs if not golden_job.was_current(job)]
             for name in going:
                 job = self._patiently(lambda: self.client.get_job(plan["name"]))
                 if job is None or not (pai_detail.runs(job) and golden_job.is_active(job["jobStatus"])):
@@ -433,9 +459,9 @@ class Rollout:
         jobs = self._jobs()
         current = golden_job.current_job(plan["course"], jobs, self.client.user)
         if current is not None:
-            found = self._probed(plan["course"], current["name"], of_any_image) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
+            found = self._probed(current["name"], of_any_image(plan["checks"])) if current["name"] != plan["name"] else Outcome(HEALTHY, "")
             return [f"{current['name']} stays current" + ("" if found.outcome == HEALTHY else f" but is {_words(found)}")]
-        rival = next((job for job in golden_job.jobs_of(plan["course"], jobs, self.client.user) if golden_job.is_active(job)), None)
+        rival = golden_job.contender(plan["course"], jobs, self.client.user)
         if rival:
             return [f"{rival['name']} is about to take over"]
         old = next((item for item in golden_job.history(plan["course"], jobs, self.client.user) if item["promoted_s"]), None)
@@ -448,7 +474,7 @@ class Rollout:
         revived = self._submitted(revived, self._of_source(name, again["name"], course))
         self._tag_new(revived)
         [revived] = self.await_running([revived])
-        found = self._probed(plan["course"], revived["name"], of_any_image)
+        found = self._probed(revived["name"], of_any_image(plan["checks"]))
         if found.outcome != HEALTHY:
             return [f"{name} is gone and comes back as {revived['name']}, which is {_words(found)}"]
         self.promote([revived])
@@ -483,7 +509,7 @@ class Rollout:
             label = f"{'every course' if scope == '*' else scope} on {self.options['cluster']}"
             if reason and not any(found["reason"] == reason for _name, found in here):
                 if not mine:
-                    raise Refused(
+                    raise GoldenJobsError(
                         f"There is no Golden Job{'' if scope == '*' else ' of ' + scope} on {self.options['cluster']} that could carry the "
                         "hold; set golden_job_hold (a cluster) or course_hold (a course) in the inventory."
                     )
@@ -520,10 +546,10 @@ class Rollout:
             )
         self._say(f"{name}: stopped")
 
-    def _probed(self, course: str, name: str, choose: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Outcome:
+    def _probed(self, name: str, checks: list[dict[str, Any]]) -> Outcome:
         with self._pulse(name, "waiting for a good answer") as pulse:
             return probe(
-                choose(self._checks[course]),
+                checks,
                 lambda: self._look(name),
                 self._way,
                 timeout_s=self.options["probe_timeout_s"],
@@ -543,13 +569,13 @@ class Rollout:
         """The user's Golden Jobs, and what else is tagged as current (made by hand, or adopted); two requests."""
         return self._patiently(lambda: golden_jobs(self.client, ()), wait_for_it=wait_for_it)
 
-    def _job(self, name: str, course: str) -> dict[str, Any]:
-        """The job as an item of the listing; one that was just submitted may be unknown for a moment."""
+    def _job(self, name: str) -> dict[str, Any]:
+        """The job as an item of a listing; one that was just submitted may be unknown for a moment."""
         deadline = time.monotonic() + self.options["patience_s"]
         while True:
-            found = next((item for item in golden_job.jobs_of(course, self._jobs(), self.client.user) if item["name"] == name), None)
+            found = self._patiently(lambda: self.client.get_job(name))
             if found:
-                return found
+                return pai_detail.as_item(found)
             if time.monotonic() >= deadline:
                 raise GoldenJobsError(f"The job {name} is not known to {self.client.address} although it was submitted; run this again.")
             time.sleep(0.2)

@@ -23,9 +23,9 @@ import jsonschema  # noqa: F401
 import requests  # noqa: F401
 from ansible.module_utils.golden_jobs import plain
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
-from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout
+from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 
-STEPS = ("plan", "plan_back", "submit", "await_running", "probe", "bake", "promote", "retire", "undo", "hold")
+STEPS = ("plan", "plan_back", "submit", "prove", "take_over", "undo", "hold")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
     "connection": {"type": "dict", "required": True, "no_log": True},
@@ -47,8 +47,8 @@ SPEC = {
     "stop_timeout_s": {"type": "float", "default": 300.0},
     "patience_s": {"type": "float", "default": 120.0},
 }
-#: Steps after which something may be different on the cluster, and the key of a plan that says so.
-CHANGES = {"submit": "submitted", "promote": "tagged", "retire": "retired"}
+#: Steps after which something may be different on the cluster, and the keys of a plan that say so.
+CHANGES = {"submit": ("submitted",), "take_over": ("tagged", "retired")}
 CHANGING = (*CHANGES, "undo")
 
 display = Display()
@@ -85,6 +85,8 @@ class ActionModule(ActionBase):
             diffs = [plan.pop("diff") for plan in plans if "diff" in plan]
             # In check mode the plan stands for the steps that would follow; Ansible shows a difference only of what changes.
             result = {"changed": bool(self._task.check_mode) and any(plan["candidate"] for plan in plans), "plans": plans}
+            if refused(plans):
+                raise GoldenJobsError(refused(plans))
             return {**result, "diff": [one for one in diffs if one["before"] != one["after"]]} if diffs else result
         if step == "hold":
             lines = rollout.hold([course["name"] for course in args["courses"]], reason, check=self._task.check_mode)
@@ -94,7 +96,7 @@ class ActionModule(ActionBase):
         if step == "undo":
             return {"changed": bool(todo), "sentences": rollout.undo(todo, reason)}
         plans = getattr(rollout, step)(todo)
-        changed = any(plan.get(CHANGES[step]) for plan in plans) if step in CHANGES else False
+        changed = any(plan.get(key) for plan in plans for key in CHANGES.get(step, ()))
         return {"changed": changed, "plans": plans}
 
     def _records(self, plans, step, outcome, started, reason=""):

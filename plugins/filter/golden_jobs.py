@@ -102,16 +102,6 @@ def plan_lines(plans, cluster):
     return lines
 
 
-def refusal(plans, cluster):
-    """One sentence for the courses of a plan that may not go on."""
-    return " ".join(f"{planned['course']} on {cluster}: {planned['reason']}." for planned in plain(plans) if planned["action"] == "refused")
-
-
-def live_lines(plans, cluster):
-    """For people, one line per course of a plan that was carried out: where it answers on this cluster, or why it was left alone."""
-    return plan_lines([{**planned, "action": "none" if planned["candidate"] else planned["action"]} for planned in plain(plans)], cluster)
-
-
 def _live_line(course, cluster, job):
     return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
 
@@ -146,11 +136,9 @@ class FilterModule:
         return {
             "golden_job_courses": courses,
             "golden_job_scopes": scopes,
-            "golden_job_refusal": refusal,
             "golden_job_secrets": secrets,
             "golden_job_smoke": smoke,
             "golden_job_plan_lines": plan_lines,
-            "golden_job_live_lines": live_lines,
             "golden_job_url": url,
             "student_environment_plan": environment_plan,
             "student_environment_source": environment_source,

@@ -263,3 +263,14 @@ def test_one_that_is_started_anew_while_it_bakes_does_not_take_over(cluster: San
     operator.rollout(2, bake_s=20.0)
     assert "ended while it baked: it is " in operator.failure
     assert current(cluster) == live
+
+
+def test_an_adopted_job_is_retired_as_one_that_was_live_and_not_as_one_that_was_given_up(cluster: Sandbox, tmp_path: Path):
+    with PaiClient(cluster.url, token=cluster.token()) as client:
+        client.post_job(JOB.replace("COMMAND", "serve").replace("name: golden", "name: jupyter_v3"))
+        for tag in (*golden_job.course_tags("OOB3"), golden_job.TAG_CURRENT):
+            client.add_tag("jupyter_v3", tag)
+    Operator(cluster, tmp_path).rollout(1)
+    assert current(cluster).startswith("golden-OOB3-")
+    adopted = next(job for job in jobs(cluster) if job["name"] == "jupyter_v3")
+    assert (adopted["state"], adopted["tags"]) == ("STOPPED", golden_job.course_tags("OOB3"))

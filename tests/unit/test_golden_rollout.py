@@ -48,6 +48,7 @@ def test_a_rollback_goes_to_the_newest_that_was_current_and_is_neither_bad_nor_f
         live(R2, 50),
         item("33333333", 40, "golden-failed:no answer"),
         item("44444444", 30, "golden-promoted:30", "golden-bad:op:31"),
+        item("55555555", 25, "golden-promoted:25", "golden-failed:it ended before the old one was stopped"),
         item(R1, 20, "golden-promoted:20"),
         item(R0, 10, "golden-promoted:10"),
     ]

@@ -24,7 +24,7 @@ from ansible.module_utils.golden_jobs.pai_client import PaiError
 
 from tests.clusters import JOB
 
-STEPS = ("submit", "await_running", "probe", "bake", "probe", "promote", "retire")
+STEPS = ("submit", "prove", "take_over")
 #: Schedules per combination.
 SCHEDULES = 40
 
