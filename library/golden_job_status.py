@@ -53,7 +53,8 @@ problem:
   returned: always
 rows:
   description:
-    - One per course with C(course), C(cluster), C(state), C(reason), C(name), C(revision), C(image), C(tag), C(since_ms), C(url), C(by), C(wanted) and C(history).
+    - One per course with C(course), C(cluster), C(state), C(reason), C(name), C(revision), C(image), C(tag), C(since_ms), C(url), C(by),
+      C(wanted) and C(history).
   type: list
   elements: dict
   returned: always

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -97,24 +98,36 @@ def with_entry(catalogue: str, course: str, entry: str) -> str:
     if course in hosts:
         raise GoldenJobsError(f"The course {course} is in the catalogue already; choose another name.")
     lines = catalogue.splitlines(keepends=True)
-    start = next(number for number, line in enumerate(lines) if re.match(r"courses:", line))
-    end = start + 1
-    for number in range(start + 1, len(lines)):
-        if lines[number].strip() and not lines[number][0].isspace():
-            break
-        if lines[number].strip():
-            end = number + 1
-    if not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
-    text = "".join([*lines[:end], entry, *lines[end:]])
-    after = yaml.safe_load(text)
-    if {name: value for name, value in after["courses"]["hosts"].items() if name != course} != hosts or course not in after["courses"][
-        "hosts"
-    ]:
+    place, column = _end_of(catalogue)
+    if not lines[place - 1].endswith("\n"):
+        lines[place - 1] += "\n"
+    indented = textwrap.indent(textwrap.dedent(entry), " " * column)
+    text = "".join([*lines[:place], indented, *lines[place:]])
+    try:
+        after = yaml.safe_load(text)
+    except yaml.YAMLError:
+        after = None
+    wanted = {**before, "courses": {**before["courses"], "hosts": {**hosts, **yaml.safe_load(entry)}}}
+    if after != wanted:
         raise GoldenJobsError(
-            "The catalogue inventory/courses.yml is not written as expected (courses, then hosts); add this by hand:\n" + entry
+            "The catalogue inventory/courses.yml is not written as expected (courses, hosts, and a block per course); add this by hand:\n"
+            + entry
         )
     return text
+
+
+def _end_of(catalogue: str) -> tuple[int, int]:
+    """Number of the line after the last course of `courses.hosts`, from 0, and the column of the courses' names."""
+    hosts = _value(_value(yaml.compose(catalogue, Loader=yaml.SafeLoader), "courses"), "hosts")
+    last = hosts
+    while isinstance(last, yaml.CollectionNode) and last.value:
+        last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
+    # What ends at the beginning of a line is a block of text, which ended on the line before.
+    return last.end_mark.line + (last.end_mark.column > 0), hosts.value[0][0].start_mark.column if hosts.value else len(_ENTRY_INDENT)
+
+
+def _value(mapping: Any, key: str) -> Any:
+    return next(value for name, value in mapping.value if name.value == key)
 
 
 def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

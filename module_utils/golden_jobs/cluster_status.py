@@ -13,8 +13,7 @@ from .pai_client import PaiClient
 from .threads import at_once
 
 #: Whoever looks does not wait for a cluster that is down as a rollout does.
-TIMEOUT_S = 10.0
-RETRIES = 1
+TIMEOUT_S = 8.0
 #: Requests to one cluster at the same time.
 AT_ONCE = 4
 
@@ -59,7 +58,7 @@ def cluster_rows(
     names = [course["name"] for course in courses]
     answer: dict[str, Any] = {"name": cluster, "address": str(connection.get("address") or ""), "user": None, "problem": ""}
     try:
-        with PaiClient(**{"timeout_s": TIMEOUT_S, **connection, "retries": RETRIES}) as client:
+        with PaiClient(**{**connection, "timeout_s": TIMEOUT_S}, hasty=True) as client:
             answer.update(address=client.address, user=client.user)
             jobs = golden_jobs(client, names)
             wants = [wanted(course, settings, load) for course in courses]

@@ -19,7 +19,10 @@ _SHAPES = {
     "drifted": '<path d="m8 1 7 7-7 7-7-7z"/>',
     "failed": '<path d="m2 4 2-2 4 4 4-4 2 2-4 4 4 4-2 2-4-4-4 4-2-2 4-4z"/>',
     "missing": '<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="3 2.7"/>',
-    "unreachable": '<path d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm0 2c1 0 2 .3 2.8.9L3.900 10.800A5 5 0 0 1 8 3zm0 10c-1 0-2-.3-2.8-.9l6.900-6.900A5 5 0 0 1 8 13z"/>',
+    "unreachable": (
+        '<path d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm0 2c1 0 2 .3 2.8.9L3.9 10.8A5 5 0 0 1 8 3z'
+        'm0 10c-1 0-2-.3-2.8-.9l6.9-6.9A5 5 0 0 1 8 13z"/>'
+    ),
 }
 _SAME = {"ok": "current", "changed": "current", "unfinished": "missing", "skipped": "held", "refused": "held"}
 
@@ -31,9 +34,9 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1280px;padding:1rem;font:16px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--ground);overflow-wrap:break-word}
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
-a{color:var(--link)}code,.code{font-family:ui-monospace,monospace;font-size:.9em}.soft{color:var(--soft);font-size:.9em}
-.state{display:inline-flex;align-items:center;gap:.4em;font-weight:600;white-space:nowrap}
-.state svg{width:1em;height:1em;fill:currentColor;flex:none}
+a{color:var(--link)}td .code{white-space:nowrap}code,.code{font-family:ui-monospace,monospace;font-size:.9em}.soft{color:var(--soft);font-size:.9em}
+.state{display:inline-flex;align-items:baseline;gap:.4em;font-weight:600;white-space:nowrap}
+.state svg{width:1em;height:1em;align-self:center;fill:currentColor;flex:none}
 .sum{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;margin:.7rem 0;padding:0;list-style:none}
 table{border-collapse:collapse;width:100%}caption{text-align:left;font-weight:600}
 th,td{text-align:left;vertical-align:top;padding:.45rem .6rem .45rem 0;border-bottom:1px solid var(--line)}

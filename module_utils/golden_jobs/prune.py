@@ -24,7 +24,8 @@ def rollback_names(course: str, jobs: Iterable[dict[str, Any]], user: str | None
 def leftovers(course: str, jobs: Iterable[dict[str, Any]], user: str | None, now_s: float, idle_s: float) -> list[dict[str, Any]]:
     """`{name, why, stop, untag}`: what interrupted runs have left of a course, only where another Golden Job is live.
 
-    `stop`: an active one that never took over, submitted before the live one or longer than `idle_s` ago. `untag`: an ended one that is still tagged as current.
+    `stop`: an active one that never took over, submitted longer than `idle_s` ago. `untag`: an ended one that is still tagged as
+    current.
     """
     mine = golden_job.jobs_of(course, jobs, user)
     live = golden_job.current_job(course, mine, user)

@@ -135,7 +135,7 @@ def html(record: Mapping[str, Any]) -> str:
         head = ["Course", "Cluster", "Outcome", "Action", "Revision", "Image", "Digest", "Took", "Reason"]
         parts += ["<h2>Golden Jobs</h2>", table(head, rows)]
     rows = [
-        [step["course"], step["host"], state(step["outcome"]), step["task"], f"{step['seconds']:.1f} s", _notes(step)]
+        [step["course"], step["host"], state(step["outcome"]), step["task"], f"{step['seconds']:.1f}\u00a0s", _notes(step)]
         for step in record["steps"]
     ]
     parts += [

@@ -10,7 +10,7 @@ A state says what somebody has to do, worst first:
 - `held`: it runs, and a hold or a bad revision keeps rollouts away;
 - `current`: it runs and is what the project says.
 
-`rollout.yml` repairs all but the first.
+`rollout.yml` repairs what is missing, failed, drifted or outdated.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def assess(
         state, reason = _live(course, live, mine, wanted)
     else:
         state, reason = _without(past)
+        if state == "missing" and wanted.get("problem"):
+            reason += f"; {wanted['problem']}"
     if state in ("current", "outdated"):
         kept = _kept(course, mine, user, wanted, hold)
         if kept:

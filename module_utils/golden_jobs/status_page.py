@@ -31,7 +31,7 @@ def html(found: Mapping[str, Any]) -> str:
     sums = "".join(f"<li>{state(word)} {number}</li>" for word, number in found["counts"].items())
     parts = [
         "<h1>Golden Jobs</h1>",
-        f'<p class="soft">{len(found["courses"])} courses on {len(found["clusters"])} clusters, '
+        f'<p class="soft">Courses: {len(found["courses"])}, clusters: {len(found["clusters"])}, '
         f"seen {moment(now_s)} by {escape(found['by'])}</p>",
         f'<ul class="sum">{sums}</ul>',
     ]
@@ -71,7 +71,7 @@ def _cells(row: Mapping[str, Any], now_s: float) -> list[Any]:
         Markup(f"{state(row['state'])}{why}"),
         Markup(f"<code>{text(row['revision'])}</code>") if row["revision"] else "",
         image,
-        golden_job.age(row["since_ms"], now_s) if row["since_ms"] else "",
+        golden_job.age(row["since_ms"], now_s).replace(" ", "\u00a0") if row["since_ms"] else "",
         link(row["url"]),
         _history(row),
     ]

@@ -9,19 +9,17 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
 from .errors import GoldenJobsError
-from .registry_api import is_loopback
 
 FORMS = ("json", "dingtalk", "wecom")
 #: For a connection, and for each piece of an answer.
 _TIMEOUT_S = (5, 10)
-#: For a whole answer, and the most of it that is read.
+#: For all of it, and the most of an answer that is read.
 _PATIENCE_S = 15
 _ANSWER_BYTES = 4096
 _WECOM_BYTES = 4000
@@ -48,18 +46,21 @@ def tell(url: str, form: str, title: str, text: str, record: Mapping[str, Any], 
     """Send it once. Raises GoldenJobsError; the message never holds the address, which is a secret itself."""
     import requests  # noqa: PLC0415 - most runs tell nobody
 
+    from .registry_api import is_loopback  # noqa: PLC0415
+
     if form not in FORMS:
         raise GoldenJobsError(f"The form {form!r} of report_webhook_form is not known; allowed: {', '.join(FORMS)}.")
-    if not re.match(r"https?://[^/?#@]", url):
+    host = _host(url)
+    if not host:
         raise GoldenJobsError("The address report_webhook_url is no URL; write http:// or https:// and a host.")
     target = signed(url, secret, int(time.time() * 1000)) if secret and form == "dingtalk" else url
-    host = urllib.parse.urlsplit(url).hostname or ""
+    deadline_s = time.monotonic() + _PATIENCE_S
     with requests.Session() as session:
         session.trust_env = not is_loopback(host)
         try:
             # Not redirected: the record is for this address alone.
             answer = session.post(target, json=body(form, title, text, record), timeout=_TIMEOUT_S, stream=True, allow_redirects=False)
-            said = _read(answer, time.monotonic() + _PATIENCE_S)
+            said = _read(answer, deadline_s)
         except (requests.RequestException, OSError, ValueError) as error:
             raise GoldenJobsError(f"The webhook at {host} does not answer ({type(error).__name__}).") from None
     if not 200 <= answer.status_code < 300:
@@ -68,6 +69,15 @@ def tell(url: str, form: str, title: str, text: str, record: Mapping[str, Any], 
         code, words = _refusal(said)
         if code:
             raise GoldenJobsError(f"The webhook at {host} refuses the message (errcode {code}: {words}).")
+
+
+def _host(url: str) -> str:
+    """The host of a web address; empty for what is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
 
 
 def _read(answer: Any, deadline_s: float) -> bytes:

@@ -15,9 +15,7 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-# Imported before Ansible forks its workers, so that none of them does it again.
-import jsonschema  # noqa: F401
-import requests  # noqa: F401
+# Ansible imports this, and all that these import, before it forks its workers: none of them does it again.
 from ansible.module_utils.golden_jobs import cluster_images, cluster_status, registry_delete, registry_tags, status_files
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain

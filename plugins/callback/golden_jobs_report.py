@@ -40,6 +40,7 @@ import atexit
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ class CallbackModule(CallbackBase):
             self._path = self._path.with_name(f"{stamp}-{path.stem}-{number}")
             number += 1
         atexit.register(self._interrupted)
+        self._former = signal.signal(signal.SIGTERM, self._terminated)
 
     def v2_playbook_on_play_start(self, play):
         if self._record is None or self._settings:
@@ -155,7 +157,7 @@ class CallbackModule(CallbackBase):
         try:
             known = [host.vars for host in inventory.hosts.values()]
             known += [manager.get_vars(host=host, include_hostvars=False, stage="task") for host in first.values()]
-            found = {secret for each in known for secret in report.masked_inputs(plain(each))[1]}
+            found = {secret for each in known for secret in report.masked_inputs({**plain(each), "groups": None})[1]}
         except Exception as error:
             self._display.warning(f"The inventory's secrets cannot be read to mask them in the run's record: {type(error).__name__}.")
             return []
@@ -172,6 +174,15 @@ class CallbackModule(CallbackBase):
         """At the end of a process that was not told its end: Ctrl-C, or an error of Ansible itself."""
         if self._record is not None and os.getpid() == self._pid:
             self._finish("failed" if any(step["outcome"] == "failed" for step in self._record["steps"]) else "unfinished")
+
+    def _terminated(self, number, frame):
+        """A timer or a CI ends the run; Ansible's own handler then ends the process without another word."""
+        self._interrupted()
+        signal.signal(number, self._former)
+        if callable(self._former):
+            self._former(number, frame)
+        else:
+            os.kill(os.getpid(), number)
 
     def _finish(self, outcome):
         record, self._record["outcome"] = self._record, outcome
@@ -233,7 +244,7 @@ class CallbackModule(CallbackBase):
             "on": result.task.delegate_to if isinstance(result.task.delegate_to, str) and "{{" not in result.task.delegate_to else "",
             "course": report.subject(host, str(answer.get("name") or ""), message, self._courses),
             "cluster": host if host in self._clusters else "",
-            "task": result.task.get_name().strip(),
+            "task": result.task.get_name().rpartition(" : ")[2].strip(),  # without the role
             "outcome": outcome,
             "seconds": round(now - began, 2),
             "message": "(not shown: it may hold a secret)" if hidden and outcome == "failed" else message,

@@ -130,7 +130,7 @@ def prune_lines(rows):
 
 def leftover_lines(left, cluster):
     """For people, one line per job that an interrupted run has left."""
-    return [f"  {cluster}: {one['name']} {one['why']}: it is {'stopped' if one['stop'] else 'untagged'}" for one in plain(left)]
+    return [f"  {cluster}: {one['name']} {one['why']}: to be {'stopped' if one['stop'] else 'untagged'}" for one in plain(left)]
 
 
 def going(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,8 +14,11 @@ from typing import Any
 
 import docker.errors
 import pytest
+import yaml
+from ansible.module_utils.golden_jobs.pai_client import PaiClient
 
 from tests.clusters import Clusters, clusters
+from tests.sandbox import PASSWORD
 from tests.support import ROOT, Registry, ansible_environment
 
 REPOSITORY = "prune/course"
@@ -50,6 +54,7 @@ def images(engine: Any, registry: Registry) -> Iterator[str]:
 @pytest.fixture
 def fleet(tmp_path: Path, registry: Registry, images: str) -> Iterator[Clusters]:
     with clusters(tmp_path / "fleet", 2) as running:
+        running.vars["rollout_serial"] = ["100%"]
         running.course_vars["OOB3"] = {"course_image": REPOSITORY}
         running.registry = {"registry_address": registry.address, **registry.login}
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -70,11 +75,19 @@ def play(fleet: Clusters, playbook: str, *options: str) -> subprocess.CompletedP
 
 def test_only_what_nobody_needs_is_deleted(fleet: Clusters, images: str, registry: Registry, engine: Any):
     everything = ["v1", *map(tag, range(1, 7))]
-    options = ("-e", "prune_keep=1", "-e", "prune_rollback=1", "-e", "prune_min_age_s=0")
+    options = ("-e", "prune_keep=1", "-e", "prune_rollback=1", "-e", "prune_min_age_s=0", "-e", "prune_idle_s=0")
+    # What an interrupted run leaves.
+    left = f"golden-OOB3-{'0' * 8}-1"
+    client = PaiClient(fleet.sandboxes.url("c1"), username="op", password=PASSWORD)
+    config = client.get_config(fleet.current("c1")["name"]) or {}
+    secrets = dict.fromkeys(re.findall(r"\$secrets\.(\w+)", json.dumps(config)), "x")
+    client.post_job(yaml.safe_dump({**config, "name": left, "secrets": secrets}))
 
     check = play(fleet, "prune", *options, "--check")
     assert check.returncode == 0, check.stdout + check.stderr
     assert registry.tags(REPOSITORY) == sorted(everything)
+    assert f"c1: {left} runs beside the live one and never took over: to be stopped" in check.stdout
+    assert (client.get_job(left) or {})["jobStatus"]["executionType"] == "START"
     assert {word for line in check.stdout.splitlines() if line.startswith("delete") for word in line.split() if ":v1-" in word} == {
         f"{images}:{tag(number)}" for number in (3, 4, 5)
     }
@@ -90,10 +103,13 @@ def test_only_what_nobody_needs_is_deleted(fleet: Clusters, images: str, registr
 
     done = play(fleet, "prune", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    left = {"v1", tag(6), tag(2), tag(1)}  # named by the moving tag, live, needed for a rollback
-    assert set(registry.tags(REPOSITORY)) == left
+    kept = {"v1", tag(6), tag(2), tag(1)}  # named by the moving tag, live, needed for a rollback
+    assert set(registry.tags(REPOSITORY)) == kept
     found = {each for image in engine.images(images) for each in image["RepoTags"] or []}
-    assert found == {f"{images}:{each}" for each in left}
+    assert found == {f"{images}:{each}" for each in kept}
+    assert (client.get_job(left) or {})["jobStatus"]["state"] == "STOPPED"
+    assert {fleet.current(cluster)["state"] for cluster in fleet.names} == {"RUNNING"}
     again = play(fleet, "prune", *options)
+    client.close()
     assert again.returncode == 0, again.stdout + again.stderr
     assert "  changed  " not in again.stdout

@@ -17,7 +17,7 @@ from tests.clusters import Clusters, clusters
 from tests.hook import Hook
 from tests.platform import Platform
 from tests.sandbox import PASSWORD
-from tests.support import ansible_environment, free_ports, wait_for
+from tests.support import ansible_environment, free_ports, power_failure, wait_for
 
 #: A playbook of the project that asks nobody.
 SMALL = """
@@ -133,7 +133,7 @@ def test_a_rollout_that_fails_says_where_and_why(fleet: Clusters, project: Path,
     assert "n0t-for-files" not in everything(reports) + done.stdout + done.stderr + json.dumps(hook.heard)
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_interrupted_leaves_what_it_had(fleet: Clusters, project: Path, reports: Path, end: signal.Signals):
     fleet.image(20 + end)
     env = {**ansible_environment(project), "GOLDEN_JOBS_REPORTS": str(reports)}
@@ -141,21 +141,21 @@ def test_a_run_that_is_interrupted_leaves_what_it_had(fleet: Clusters, project: 
     with Hook() as hook, output.open("w") as file:
         argv = command(fleet, "rollout", "-e", "course=OOB3", "-e", f"report_webhook_url={hook.url}", "-e", "golden_job_bake_s=15")
         # Ctrl-C reaches a whole group.
-        running = subprocess.Popen(argv, cwd=project, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        running = subprocess.Popen(argv, cwd=project, env=env, stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True)
         try:
             # Not while Ansible forks: it may lose a signal then.
             wait_for(lambda: "baking for 15 s" in output.read_text())
-            os.killpg(running.pid, end)
-            running.wait(30)
+            if end != signal.SIGKILL:
+                os.killpg(running.pid, end)
+                running.wait(30)
         finally:
             if running.poll() is None:
-                os.killpg(running.pid, signal.SIGKILL)
-                running.wait()
+                power_failure(running)
     fleet.image(1)
     record = record_of(reports)
     assert record["outcome"] == "unfinished", output.read_text()
     assert [row["cluster"] for row in record["golden_jobs"] if "submit" in row["steps"]] == ["c1"]
-    told = end == signal.SIGINT  # nobody can tell of a SIGKILL
+    told = end != signal.SIGKILL  # nobody can tell of a SIGKILL
     assert len(list(reports.glob("*.html"))) == told
     assert [message["title"] for _path, message in hook.heard] == ["Golden Jobs: rollout unfinished"] * told
 

@@ -45,6 +45,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, registry: Registry, pusher: 
     with clusters(tmp_path_factory.mktemp("fleet") / "clusters", 3, ("OOB3", "OOB4")) as running:
         running.registry = {"registry_address": registry.address, **registry.login}
         running.course_vars["OOB4"] = {"course_image": "a/other", "course_title": "The <other> course"}
+        running.vars["rollout_serial"] = ["100%"]
         for course in running.course_vars:
             running.image(1, course)
         yield running
@@ -121,6 +122,12 @@ def test_a_cluster_that_is_down_is_a_row_and_a_new_image_is_outdated(fleet: Clus
         fleet.image(1)
 
 
+def screen(browser: Browser, width: int, height: int, mobile: bool) -> None:
+    """A window narrower than 500 px cannot be had: a phone is asked for by the device's width instead."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+    browser._do("POST", "goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics})
+
+
 def test_the_page_opens_without_network_and_fits_a_phone(fleet: Clusters, project: Path):
     """Also the picture of the README: `tools/screenshots.py`."""
     fleet.image(7)
@@ -153,11 +160,10 @@ def test_the_page_opens_without_network_and_fits_a_phone(fleet: Clusters, projec
         assert {row["url"].rstrip("/") for row in found.values() if row["url"]} == {address.rstrip("/") for address in addresses}
         assert browser.script("return performance.getEntriesByType('resource').length") == 0
         if "GOLDEN_JOBS_SCREENSHOTS" in os.environ:
+            screen(browser, 1000, 900, mobile=False)
             browser.save(Path(os.environ["GOLDEN_JOBS_SCREENSHOTS"]) / "status.png")
-        # A window narrower than 500 px cannot be had: the phone is asked for by the device's width instead.
         for width in (390, 360):
-            phone = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-            browser._do("POST", "goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": phone})
+            screen(browser, width, 740, mobile=True)
             browser.open(page.as_uri())
             browser.wait("table.rows .state")
             assert browser.script("return innerWidth") == width
@@ -213,7 +219,8 @@ def test_a_job_made_by_hand_becomes_a_course(fleet: Clusters, project: Path):
     assert (project / "inventory" / "courses.yml").read_text() == after
 
 
-def test_an_adopted_job_is_outdated_until_a_rollout_takes_over(fleet: Clusters, project: Path):
+def test_an_adopted_job_is_outdated_until_a_rollout_takes_over(fleet: Clusters, project: Path, pusher: Pusher):
+    pusher.image("lab/data.science", tag(1), "v2")
     fleet.course_vars["DS1"] = {**yaml.safe_load((project / "inventory" / "courses.yml").read_text())["courses"]["hosts"]["DS1"]}
     fleet.image(1, "DS1")
     fleet.vars["golden_job_secrets"] = {"key": "s3cr3t-value", "pw": "an0ther-value"}
@@ -224,7 +231,7 @@ def test_an_adopted_job_is_outdated_until_a_rollout_takes_over(fleet: Clusters, 
         row = rows(fleet, project, "-e", "course=DS1", "--limit", "c1")["DS1", "c1"]
         assert (row["state"], row["name"]) == ("outdated", "jupyter_v3")
         assert "was made by hand and adopted" in row["reason"]
-        done = play(fleet, project, "rollout", "-e", "course=DS1", "--limit", "c1")
+        done = play(fleet, project, "rollout", "-e", "course=DS1", "-e", "cluster=c1")
         assert done.returncode == 0, done.stdout + done.stderr
         live = fleet.current("c1", "DS1")
         assert (golden_job.parse_name(live["name"]) or {})["course"] == "DS1"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
-from ansible.module_utils.golden_jobs import golden_job, status
+from ansible.module_utils.golden_jobs import cluster_status, golden_job, status
 from ansible.module_utils.golden_jobs.golden_job import TAG_CURRENT
 
 OLD, NEW = "aaaaaaaa", "bbbbbbbb"
@@ -91,6 +92,10 @@ def test_a_registry_that_cannot_be_asked_is_said_and_no_drift():
     assert stands(job(), revision=None, tags=None, problem="no answer") == ("current", "not compared: no answer")
 
 
+def test_a_course_without_an_image_says_what_to_do_first():
+    assert stands(revision=None, problem="no image yet; build it") == ("missing", "no Golden Job yet; no image yet; build it")
+
+
 def test_an_image_of_a_mirror_is_not_compared_with_the_registry():
     config = {**CONFIG, "prerequisites": [{"type": "dockerimage", "uri": f"mirror.example/ai-edu:{TAG}"}]}
     assert stands(job(config=config), job=config, tags={})[0] == "current"
@@ -133,3 +138,14 @@ def test_the_terminal_names_some_of_many_clusters_with_the_same_reason():
     rows = [status.assess(course, f"pai-{number}", [], "op", WANTED) for course in ("OOB3", "OOB4") for number in range(1, 10)]
     named = "pai-1, pai-2, pai-3, pai-4, pai-5, pai-6 and 3 more"
     assert f"  OOB3 on {named}; OOB4 on {named}: missing: no Golden Job yet" in status.table(rows, now_s=1.0)
+
+
+@pytest.mark.parametrize("login", [{"token": "t0ken"}, {"username": "op", "password": "a-password"}])
+def test_a_cluster_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch, login: dict[str, str]):
+    monkeypatch.setattr(cluster_status, "TIMEOUT_S", 0.4)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and says nothing
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        found = cluster_status.cluster_rows("pai-a", {"address": address, **login}, [{"name": "OOB3"}], {}, lambda _template: {})
+    assert found["problem"] == f"The cluster {address} did not answer within 0.4 s."
+    assert [(row["state"], row["reason"]) for row in found["rows"]] == [("unreachable", found["problem"])]
+    assert found["seconds"] < 1.2

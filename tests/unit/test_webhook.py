@@ -99,7 +99,7 @@ def test_one_that_is_down_is_one_sentence():
     assert str(down.value) == "The webhook at 127.0.0.1 does not answer (ConnectionError)."
 
 
-@pytest.mark.parametrize("url", ["hooks.example/x", "ftp://hooks.example/x", "https://", "http:///robot", "javascript:1"])
+@pytest.mark.parametrize("url", ["hooks.example/x", "ftp://hooks.example/x", "https://", "http:///robot", "http://[::1", "javascript:1"])
 def test_what_is_no_address_is_refused_before_anything_is_sent(url: str):
     with pytest.raises(GoldenJobsError, match="report_webhook_url is no URL; write http:// or https:// and a host"):
         tell(url)
