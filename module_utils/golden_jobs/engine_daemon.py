@@ -187,7 +187,7 @@ class _Daemon:
             else:
                 self._write(json.dumps(self.wanted, indent=2, sort_keys=True) + "\n")
                 self._reload()
-        except GoldenJobsError as error:
+        except (GoldenJobsError, OSError) as error:
             raise GoldenJobsError(f"{error} {self._go_back(text, moved)}") from error
         return moved
 
@@ -215,8 +215,9 @@ class _Daemon:
     def _go_back(self, text: str | None, moved: str | None) -> str:
         """Have the engine run as before; what is said of it."""
         if moved:
-            shutil.rmtree(self.wanted["data-root"], ignore_errors=True)
-            os.rename(moved, moved.removesuffix(".moved"))
+            _empty(self.wanted["data-root"])
+            if moved.endswith(".moved"):
+                os.rename(moved, moved.removesuffix(".moved"))
         if text is None:
             if os.path.exists(self.params["path"]):
                 os.unlink(self.params["path"])
@@ -263,7 +264,10 @@ class _Daemon:
         self._command("stop_command", "stopped")
         self._copy(old, new)
         moved = f"{old.rstrip('/')}.moved"
-        os.rename(old, moved)
+        try:
+            os.rename(old, moved)
+        except OSError:  # a disk of its own is mounted there
+            return str(old)
         return moved
 
     def _copy(self, old: str, new: str) -> None:
@@ -279,7 +283,7 @@ class _Daemon:
         self.progress.say(f"copying {needed / 1e9:.1f} GB from {old} to {new}")
         code, words = _output(["cp", "-a", f"{old}/.", new], timeout_s=24 * 3600)
         if code:
-            shutil.rmtree(new, ignore_errors=True)
+            _empty(new)
             raise GoldenJobsError(f"{old} cannot be copied to {new}: {words.strip().splitlines()[-1]}.")
 
 
@@ -292,6 +296,16 @@ def _output(argv: list[str], timeout_s: float = 30) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         return 124, f"no end within {timeout_s:.0f} s"
     return done.returncode, done.stdout + done.stderr
+
+
+def _empty(folder: str) -> None:
+    """The folder itself stays: a disk may be mounted there."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
 
 
 def _shown(config: Mapping[str, Any]) -> str:
