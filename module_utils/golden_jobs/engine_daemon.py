@@ -176,17 +176,20 @@ class _Daemon:
     # --------------------------------------------------------------------------------------------------- apply
 
     def _apply(self, action: str, text: str | None) -> str | None:
+        move = self._move() if action == "restart" else None
+        content = json.dumps(self.wanted, indent=2, sort_keys=True) + "\n"
         moved = None
         try:
-            if action in ("start", "restart"):
-                moved = self._move_data_root() if action == "restart" else None
-                self._write(json.dumps(self.wanted, indent=2, sort_keys=True) + "\n")
-                if action == "restart" and self._pid() is not None:
-                    self._command("stop_command", "stopped")
-                self._start()
-            else:
-                self._write(json.dumps(self.wanted, indent=2, sort_keys=True) + "\n")
+            if action == "reload":
+                self._write(content)
                 self._reload()
+                return None
+            if action == "restart":
+                self._command("stop_command", "stopped")
+            if move:
+                moved = self._copy(*move)
+            self._write(content)
+            self._start()
         except (GoldenJobsError, OSError) as error:
             raise GoldenJobsError(f"{error} {self._go_back(text, moved)}") from error
         return moved
@@ -247,44 +250,42 @@ class _Daemon:
 
     # ----------------------------------------------------------------------------------------------- data root
 
-    def _move_data_root(self) -> str | None:
-        """Copy the engine's data to where the new configuration wants it; the old folder's new name, None where nothing moves."""
+    def _move(self) -> tuple[str, str] | None:
+        """Where the engine's data is and shall be; None where nothing moves. Raises what speaks against it, with nothing touched."""
         if not self._answers():
             return None  # no data root that could be known
         engine = self._engine()
         info = engine.call("The engine does not say where it keeps its data", engine.api.info)
-        running, old = info["ContainersRunning"], info["DockerRootDir"]
-        new = self.wanted.get("data-root", "/var/lib/docker")
+        running, old, new = info["ContainersRunning"], str(info["DockerRootDir"]), str(self.wanted.get("data-root", "/var/lib/docker"))
         if os.path.realpath(old) == os.path.realpath(new):
             return None
         if running:
             raise GoldenJobsError(f"{running} containers run on this engine, so its data cannot go from {old} to {new}: stop them first.")
         if os.path.isdir(new) and os.listdir(new):
             raise GoldenJobsError(f"The new data root {new} is not empty: empty it, or name another one.")
-        self._command("stop_command", "stopped")
-        self._copy(old, new)
-        moved = f"{old.rstrip('/')}.moved"
-        try:
-            os.rename(old, moved)
-        except OSError:  # a disk of its own is mounted there
-            return str(old)
-        return moved
-
-    def _copy(self, old: str, new: str) -> None:
         _code, words = _output(["du", "-sxB1", old], timeout_s=3600)
-        needed = int(words.split()[0])
-        above = new
+        needed, above = int(words.split()[0]), new
         while not os.path.isdir(above):
             above = os.path.dirname(above)
         free = shutil.disk_usage(above).free
         if free < needed + _SPARE_BYTES:
             raise GoldenJobsError(f"{new} has {free / 1e9:.1f} GB free, and {old} holds {needed / 1e9:.1f} GB.")
-        os.makedirs(new, mode=0o710, exist_ok=True)
         self.progress.say(f"copying {needed / 1e9:.1f} GB from {old} to {new}")
+        return old, new
+
+    def _copy(self, old: str, new: str) -> str:
+        """Copy the data of the stopped engine; the old folder's name afterwards."""
+        os.makedirs(new, mode=0o710, exist_ok=True)
         code, words = _output(["cp", "-a", f"{old}/.", new], timeout_s=24 * 3600)
         if code:
             _empty(new)
             raise GoldenJobsError(f"{old} cannot be copied to {new}: {words.strip().splitlines()[-1]}.")
+        moved = f"{old.rstrip('/')}.moved"
+        try:
+            os.rename(old, moved)
+        except OSError:  # a disk of its own is mounted there
+            return old
+        return moved
 
 
 def _output(argv: list[str], timeout_s: float = 30) -> tuple[int, str]:
