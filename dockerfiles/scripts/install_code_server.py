@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 REGISTRY = os.environ.get("npm_config_registry", "").rstrip("/") + "/"  # noqa: SIM112 - npm's own name
 NODE = Path("/opt/node")
@@ -37,6 +38,8 @@ PLATFORM = re.compile(r"(?:linux|win32|darwin|freebsd)-(?:arm|arm64|ia32|x64|ppc
 
 def main() -> None:
     version, place = sys.argv[1:]
+    if not REGISTRY.startswith(("http://", "https://")):
+        sys.exit("code-server: no npm registry is known: set npm_registry in build_server_site of the build server, to a mirror for example")
     machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine())
     if machine is None:
         sys.exit(f"code-server: no node package for {platform.machine()}: x86_64 and aarch64 have one")
@@ -73,7 +76,7 @@ def install(version: str, folder: Path) -> list[str]:
     environment = {
         **os.environ,
         "PATH": f"{npm.parent}:{NODE}/bin:{os.environ['PATH']}",
-        "npm_config_nodedir": str(NODE),  # node's headers; else they are fetched from elsewhere
+        "npm_config_nodedir": str(NODE),  # node's headers, which npm would fetch from elsewhere
         "JOBS": "max",  # node-gyp: one compiler per core
         # sqlite for the history of chats, and logging: optimised, they would take three times as long to compile.
         "CFLAGS": "-O1",
@@ -109,8 +112,10 @@ def unpack(package: str, major: int, target: Path) -> None:
     if not fitting:
         sys.exit(f"code-server: the npm registry has no {package} of version {major}")
     chosen = versions[max(fitting, key=lambda name: tuple(map(int, name.split("."))))]["dist"]
-    # As npm does it: a mirror's answers may name the registry that they were copied from.
-    url = re.sub(r"^https?://[^/]+/", REGISTRY, chosen["tarball"])
+    # A mirror's answers may name the registry that they were copied from.
+    url = chosen["tarball"]
+    if urlsplit(url).netloc != urlsplit(REGISTRY).netloc:
+        url = REGISTRY + urlsplit(url).path.lstrip("/")
     with urllib.request.urlopen(url, timeout=300) as answer:  # noqa: S310
         content = answer.read()
     kind, _, wanted = chosen["integrity"].partition("-")
