@@ -19,7 +19,7 @@ import pytest
 from ansible.module_utils.golden_jobs.build_farm import choose
 
 from tests import vm
-from tests.clusters import Clusters, clusters
+from tests.clusters import JOB, Clusters, clusters
 from tests.platform import Platform
 from tests.sandbox import PASSWORD
 from tests.support import Registry, ansible_environment, free_ports, wait_for
@@ -31,20 +31,7 @@ COPY courseware/ /www/courseware/
 RUN mkdir -p /www && echo '{"version": "1"}' > /www/api
 RUN {{ build_command | default('true') }}
 """
-JOB = """\
-protocolVersion: 2
-name: golden
-type: job
-prerequisites:
-- {type: dockerimage, name: image, uri: "any:1"}
-taskRoles:
-  web:
-    instances: 1
-    dockerImage: image
-    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 0, ports: {http: 1}}
-    commands:
-    - exec httpd -f -p $PAI_PORT_LIST_web_0_http -h /www
-"""
+SERVE = "exec httpd -f -p $PAI_PORT_LIST_web_0_http -h /www"
 #: The images are tiny: without Python and Jupyter there is nothing for the checks of a real course.
 NO_CHECKS = {"__course_image_context_checks": [], "course_image_checks": [], "course_image_branding_checks": []}
 GIT = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
@@ -173,7 +160,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory, engine: Any, tiny_image: str)
     for course in COURSES:
         (project / "dockerfiles" / course).mkdir()
         (project / "dockerfiles" / course / "Dockerfile.j2").write_text(DOCKERFILE)
-        (project / "yamls" / f"{course}.yaml").write_text(JOB)
+        (project / "yamls" / f"{course}.yaml").write_text(JOB.replace("COMMAND", json.dumps(SERVE)))
     catalogue = {
         course: {
             "course_title": course,
