@@ -7,7 +7,7 @@ ANSIBLE_PLAYBOOK := $(VENV)/bin/ansible-playbook
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo down purge lint sanity unit integration scenarios test test-all bench
+.PHONY: help venv up demo down purge lint sanity unit integration scenarios molecule test test-all bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -55,11 +55,13 @@ integration: $(VENV)/.installed-dev ## tests on a real engine, a real registry a
 
 test: lint sanity unit integration ## everything that a change has to pass
 
-scenarios: $(VENV)/.installed-dev ## tests that take longer, and molecule's
+scenarios: $(VENV)/.installed-dev ## tests that take longer
 	pytest tests/scenarios
+
+molecule: $(VENV)/.installed-dev up ## the roles on fresh VMs
 	for scenario in build_server registry pai_sandbox; do molecule test --scenario-name $$scenario || exit 1; done
 
-test-all: test scenarios ## test and scenarios
+test-all: test scenarios molecule ## all of these
 
 bench: demo ## print how long things take
 	python tests/bench/cold_demo.py
