@@ -327,6 +327,7 @@ def test_a_full_disk_is_said_before_the_build_starts(farm: Farm, provisioned: An
 
 def test_the_data_root_moves_to_another_disk_with_its_images(farm: Farm, provisioned: Any):
     one = farm.vms["bs2"]
+    assert one.ssh("tar -c /etc/hostname | docker import - localhost/test/moves:1").returncode == 0
     images = one.ssh("docker", "images", "--quiet").stdout.split()
     assert images
     farm.server_vars["build_server_daemon"] = {"insecure-registries": [farm.registry.address], "data-root": "/data/docker"}
