@@ -7,11 +7,12 @@ DOCUMENTATION = r"""
 module: course_try
 short_description: Run a course's image on its build server and say where it answers
 description:
-  - Starts one container per course, as its Golden Job would start it, with its ports on free loopback ports of the build server.
+  - Starts one container per course, as its Golden Job would start it, with its ports on free loopback ports of the build server, and waits
+    until it answers. One that does not is removed, and the failure shows its last lines.
   - A container that runs the same image with the same options is left alone; another one is replaced.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
-extends_documentation_fragment: [engine]
+extends_documentation_fragment: [engine, progress]
 options:
   course:
     description: Name of the course; the container is called C(golden-jobs-try-NAME).
@@ -27,8 +28,13 @@ options:
     description: Environment of the container.
     type: dict
     default: {}
+  hide:
+    description: Secrets of the job; messages show asterisks instead. Values of O(env) that look like a secret are hidden without it.
+    type: list
+    elements: str
+    default: []
   ports:
-    description: Ports in the container to publish.
+    description: Ports in the container to publish. The first one is Jupyter's, whose C(/api) has to answer.
     type: list
     elements: int
     default: [8888]
@@ -39,6 +45,10 @@ options:
     description: Size of C(/dev/shm) in MiB.
     type: int
     default: 512
+  wait_timeout_s:
+    description: Seconds until the container must have answered.
+    type: int
+    default: 120
   state:
     description: V(stopped) removes the container.
     type: str

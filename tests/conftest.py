@@ -55,7 +55,7 @@ def tiny_image(engine: Any, registry: Registry) -> Iterator[str]:
     root = registry.folder / "tiny"
     (root / "bin").mkdir(parents=True)
     shutil.copy(busybox, root / "bin" / "busybox")
-    for name in ("sh", "httpd", "sleep", "cat", "echo", "true", "false", "test", "ls"):
+    for name in ("sh", "httpd", "sleep", "cat", "echo", "true", "false", "test", "ls", "find"):
         (root / "bin" / name).symlink_to("busybox")
     (root / "bin" / "bash").write_text('#!/bin/sh\nexec sh "$@"\n')
     (root / "bin" / "bash").chmod(0o755)

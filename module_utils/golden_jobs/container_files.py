@@ -32,6 +32,7 @@ class File:
     mode: int
     """permission bits, set-uid and the like included"""
     is_file: bool
+    size_bytes: int
 
 
 class ContainerFiles:
@@ -55,7 +56,7 @@ class ContainerFiles:
             if not found:
                 return None
             entry = found[1]
-            return File(entry.uid, entry.gid, entry.mode & 0o7777, entry.isfile())
+            return File(entry.uid, entry.gid, entry.mode & 0o7777, entry.isfile(), entry.size)
 
     def sha256(self, path: str) -> str | None:
         """Hexadecimal sha256 of a file's content, read in pieces; None for what is no file."""

@@ -1,4 +1,4 @@
-"""The container that image_test starts, as a Golden Job would start it."""
+"""A container of a course's image, started as a Golden Job would start it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from . import image_leftovers
+from . import image_leftovers, secret_scan
 from .container_files import ContainerFiles
 from .engine import ENGINE_ERRORS, Engine
 from .errors import GoldenJobsError
@@ -21,6 +21,8 @@ with contextlib.suppress(ImportError):  # engine.Engine says in one sentence wha
     import docker.errors
     import docker.types
 
+#: Shorter values are in every text by chance.
+_HIDDEN_LENGTH = 4
 #: So much later than the exit code of the process that was killed the engine's event may come.
 _EVENT_S = 1
 
@@ -28,17 +30,17 @@ _EVENT_S = 1
 class ImageContainer:
     """One container of an image. Nothing exists before `start`; `remove` may be called at any time, more than once."""
 
-    def __init__(self, engine: Engine, image: str, memory_mb: int | None) -> None:
+    def __init__(self, engine: Engine, image: str, memory_mb: int | None, name: str = "") -> None:
         self.engine = engine
         self.image = image
         # Chosen here: the container can be removed even if we are interrupted before the engine has said its id.
-        self.name = f"golden-jobs-image-test-{uuid.uuid4().hex[:12]}"
+        self.name = name or f"golden-jobs-image-test-{uuid.uuid4().hex[:12]}"
         self.files = ContainerFiles(engine, self.name)
         self._memory_mb = memory_mb
         self._shell: str | None = None
 
-    def start(self, command: str | None, env: Mapping[str, Any], ports: Iterable[int], shm_mb: int, longest_s: float) -> None:
-        """Start it with the ports on free loopback ports of the engine's host. `longest_s`: the test's deadlines added up."""
+    def start(self, command: str | None, env: Mapping[str, Any], ports: Iterable[int], shm_mb: int, labels: Mapping[str, str]) -> None:
+        """Start it with the ports on free loopback ports of the engine's host."""
         api = self.engine.api
         memory = f"{self._memory_mb}m" if self._memory_mb else None
         shell = ["bash", "-o", "errexit", "-o", "nounset", "-o", "pipefail", "-c", command] if command else None
@@ -52,7 +54,7 @@ class ImageContainer:
                 entrypoint=shell,
                 environment={name: str(value) for name, value in env.items()},
                 ports=list(ports),
-                labels=image_leftovers.labels(self.image, longest_s),
+                labels=dict(labels),
                 # A cluster knows neither the image's HEALTHCHECK nor the proxy in this host's docker configuration.
                 healthcheck={"test": ["NONE"]},
                 use_config_proxy=False,
@@ -158,3 +160,12 @@ class ImageContainer:
 def not_in_engine(image: str) -> str:
     """The sentence for an image that is not there."""
     return f"The image {image} is not in this engine: build or pull it first."
+
+
+def hide_secrets(module: Any, progress: Progress) -> None:
+    """Have asterisks wherever the result, the progress or the kept log would show a secret of the job."""
+    secrets = {*module.params["hide"]}
+    secrets |= {str(value) for name, value in module.params["env"].items() if secret_scan.is_secret(name, str(value))}
+    long_enough = sorted((value for value in secrets if len(value) >= _HIDDEN_LENGTH), key=len, reverse=True)
+    module.no_log_values.update(long_enough)
+    progress.hide(long_enough)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from . import image_check_command
+from . import image_check_command, image_leftovers
 from .engine import ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
 from .hashing import file_sha256
@@ -25,9 +24,8 @@ SPEC: dict[str, Any] = {
     "ours": {"type": "path"},
     "timeout_s": {"type": "int", "default": 300},
 }
-#: Path, size and sha256 of each file, in a form that any name survives.
-_FIND = "find / -xdev -type f -name {name} -not -path '/proc/*' -not -path '/sys/*' -printf '%s %p\\0' 2> /dev/null"
-_FOUND = re.compile(r"(\d+) (/[^\0]*)\0")
+#: Understood by the find of GNU and of busybox; any name survives it.
+_FIND = "find / -xdev -type f -name {name} -print0"
 
 
 def run(module: Any, progress: Progress) -> dict[str, Any]:
@@ -38,29 +36,28 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     engine = Engine(params, registry_host(params["image"]))
     if engine.image(params["image"]) is None:
         raise GoldenJobsError(not_in_engine(params["image"]))
-    ours = _digests(params["ours"]) if params["ours"] else {}
     container = ImageContainer(engine, params["image"], None)
     progress.say(f"looking for {params['name']} in {params['image']}")
     try:
-        container.start("sleep infinity", {}, [], 64, params["timeout_s"])
+        container.start("sleep infinity", {}, [], 64, image_leftovers.labels(params["image"], params["timeout_s"]))
         listing = _output(container, _FIND.format(name=shlex.quote(params["name"])), params["timeout_s"])
-        sizes = {path: int(size) for size, path in _FOUND.findall(listing)}
         urls = _urls(container, params["timeout_s"])
-        files = [_row(container, path, sizes[path], urls, ours) for path in sorted(sizes)]
+        files = [_row(container, path, urls.get(path, {})) for path in sorted(listing.split("\0")) if path]
     finally:
         container.remove()
+    ours = _digests(params["ours"], {one["size_bytes"] for one in files}) if params["ours"] else set()
+    for one in files:
+        one["origin"] = "ours" if one["sha256"] in ours or one["origin"] == "ours" else "stock"
     return {"changed": False, "files": files}
 
 
-def _row(container: ImageContainer, path: str, size: int, urls: Mapping[str, Mapping[str, Any]], ours: Mapping[str, str]) -> dict[str, Any]:
-    sha256 = container.files.sha256(path) or ""
-    known = urls.get(path, {})
-    is_ours = sha256 in ours or bool(known.get("ours"))
+def _row(container: ImageContainer, path: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    file = container.files.file(path)
     return {
         "path": path,
-        "size_bytes": size,
-        "sha256": sha256,
-        "origin": "ours" if is_ours else "stock",
+        "size_bytes": file.size_bytes if file else 0,
+        "sha256": container.files.sha256(path) or "",
+        "origin": "ours" if known.get("ours") else "",
         "software": known.get("software") or "",
         "url": known.get("url") or "",
     }
@@ -80,15 +77,12 @@ def _output(container: ImageContainer, command: str, timeout_s: int) -> str:
     code, output = image_check_command.run(container, ["sh", "-c", command], "0", timeout_s)
     if code is None:
         raise GoldenJobsError(f"The search in {container.image} did not end within {timeout_s} s.")
+    if code:
+        raise GoldenJobsError(f"The search in {container.image} ended with {code}: {output[-200:] or 'no output'}.")
     return output
 
 
-def _digests(folder: str) -> dict[str, str]:
-    """sha256 -> path of each file of the course's context."""
-    found = {}
-    for parent, _folders, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            if os.path.isfile(path):
-                found[file_sha256(path)] = path
-    return found
+def _digests(folder: str, sizes: set[int]) -> set[str]:
+    """sha256 of each file of the course's context that has one of the sizes: a data set of another size is not read."""
+    paths = (os.path.join(parent, name) for parent, _folders, names in os.walk(folder) for name in names)
+    return {file_sha256(path) for path in paths if os.path.isfile(path) and os.path.getsize(path) in sizes}

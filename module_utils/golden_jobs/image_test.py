@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import image_checks, image_leftovers, image_ready, secret_scan
+from . import image_checks, image_container, image_leftovers, image_ready
 from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
 from .image_checks import CHECK_SPEC, Checks
@@ -32,8 +32,6 @@ SPEC: dict[str, Any] = {
 }
 
 _LOG_LINES = 30
-#: Shorter values are in every text by chance.
-_HIDDEN_LENGTH = 4
 #: The least that engines take as a limit.
 _LEAST_MEMORY_MB = 6
 
@@ -47,7 +45,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     if module.check_mode:
         return {**result, "msg": f"would start {params['image']} and run {len(checks)} checks"}
     image_checks.find_files(checks)
-    _hide_secrets(module, progress)
+    image_container.hide_secrets(module, progress)
     engine = Engine(params, registry_host(params["image"]))
     image = engine.image(params["image"])
     if image is None:
@@ -86,15 +84,6 @@ def _validate(params: Mapping[str, Any]) -> None:
     image_checks.validate(params["checks"], params["port"])
 
 
-def _hide_secrets(module: Any, progress: Progress) -> None:
-    """Have asterisks wherever the result, the progress or the kept log would show a secret of the job."""
-    secrets = {*module.params["hide"]}
-    secrets |= {str(value) for name, value in module.params["env"].items() if secret_scan.is_secret(name, str(value))}
-    long_enough = sorted((value for value in secrets if len(value) >= _HIDDEN_LENGTH), key=len, reverse=True)
-    module.no_log_values.update(long_enough)
-    progress.hide(long_enough)
-
-
 def _test(
     container: ImageContainer, image: Mapping[str, Any], params: Mapping[str, Any], rows: list[dict[str, Any]], progress: Progress
 ) -> None:
@@ -104,7 +93,8 @@ def _test(
     may_end = not port and not kinds & image_checks.NEED_RUNNING
     longest_s = params["wait_timeout_s"] + sum(check["timeout_s"] for check in checks)
     ports = sorted({port for port in (port, *(check["port"] for check in checks)) if port})
-    container.start(params["command"], params["env"], ports, params["shm_mb"], longest_s)
+    labels = image_leftovers.labels(container.image, longest_s)
+    container.start(params["command"], params["env"], ports, params["shm_mb"], labels)
     # Without a server there is nothing to wait for.
     image_ready.wait(container, port, params["ready_path"] if port else "", params["wait_timeout_s"], progress, may_end=may_end)
     address = f"http://127.0.0.1:{container.host_port(port)}" if port else None

@@ -48,3 +48,8 @@ def parse(text: str, where: str) -> list[Requirement]:
             ) from error
         found.append(Requirement(parsed.name, parsed.marker is not None))
     return found
+
+
+def is_used(name: str, dockerfile: str) -> bool:
+    """Whether a Dockerfile names this file of the context; not where one is only mounted to, as in target=/tmp/requirements.txt."""
+    return bool(re.search(rf"(?<![\w./-])(?:\./)?{re.escape(name)}(?![\w.-])", dockerfile))

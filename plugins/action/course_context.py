@@ -107,7 +107,7 @@ def _requirements(folder, content):
     found = []
     for path in sorted(Path(folder).glob("*requirements*.txt")) if folder else []:
         parsed = requirements_file.parse(path.read_text(encoding="utf-8"), written.short(str(path)))
-        if re.search(rf"(?<![\w.-]){re.escape(path.name)}(?![\w.-])", content):
+        if requirements_file.is_used(path.name, content):
             found += [{"name": one.name, "conditional": one.conditional} for one in parsed]
     return found
 

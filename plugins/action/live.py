@@ -1,7 +1,6 @@
 """Runs the module of the task's name and shows its progress while it runs.
 
-`docker_build.py`, `docker_push.py`, `image_test.py` and `pai_job.py` beside this file are links to it: one
-plugin for every module that writes progress events (`module_utils/golden_jobs/progress.py`).
+The links beside this file lead to it: one plugin for every module that writes progress events (`module_utils/golden_jobs/progress.py`).
 A thread of the worker reads the events over the task's own connection, so it works over SSH as well. The module's work
 outlives a dropped connection (`module_utils/golden_jobs/detached.py`): the plugin connects again and finds it. Ctrl-C
 ends it on its host before the worker goes.

@@ -114,6 +114,7 @@ def test_bad_input_is_one_sentence_with_file_and_line_and_builds_nothing(platfor
         (folder / "requirements.txt", "tabulate>=", "tabulate=>", r"dockerfiles/OOB5/requirements\.txt:1: .* is not a requirement"),
         (catalogue, entry, entry + repository, rf"The repository /no/such/place at 'main' cannot be had: .*\({at}\)"),
         (catalogue, entry, entry + download, rf"is another file than data/x has to be: .*\({at}\)"),
+        (catalogue, entry, entry + "      course_branding:\n        logo: README.md\n", r"logo .*README\.md.* is not an image"),
         (catalogue, "shaiic/tables", "shaiic/ai-edu", rf"OOB5 and OOB3 have one image name, shaiic/ai-edu.*\({at} and {at}\)"),
     ]:
         content = edited(path, old, new)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tests.platform import CLUSTERS, Platform, get
+from tests.support import wait_for
 
 COURSES = ("OOB1", "OOB2", "OOB3", "OOB4")
 
@@ -26,7 +27,7 @@ def test_code_server_answers_on_its_own_port(platform: Platform):
         job = platform.api(cluster, f"jobs/operator~{platform.current(cluster, 'OOB2')['name']}")
         task = job["taskRoles"]["taskrole"]["taskStatuses"][0]
         address = f"http://{task['containerIp']}:{task['containerPorts']['code']}"
-        assert get(f"{address}/healthz").status_code == 200
+        wait_for(lambda at=address: get(f"{at}/healthz").ok, 60)  # the job is live when Jupyter answers
         assert "vscode" in get(f"{address}/").text
 
 
