@@ -62,7 +62,7 @@ LIBRARIES = re.compile(r"(?:^|/)(?:components|node_modules|extensions)/")
 #: Folders of the image in which no program of its own lies, and names of folders of package managers' caches.
 NOT_OURS = ("proc", "sys", "dev", "run", "mnt", "tmp")
 CACHES = {".cache", "pkgs", "node_modules", ".git"}
-#: sha256 of stock logos, whatever their name: Jupyter's have been the same since notebook 6.4.
+#: sha256 of stock logos, whatever their name, and their sizes in bytes: Jupyter's have been the same since notebook 6.4.
 STOCK_SIZES = {32038, 5922, 1150}
 STOCK = {
     "c2638a89fde3633617ec624088730c1dbe4daf18d4f2e44729ece89df3e60176": "favicon.ico",

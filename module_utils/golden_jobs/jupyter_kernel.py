@@ -121,7 +121,7 @@ class _WebSocket:
             raise KernelTrouble(f"the kernel's channel cannot be opened ({error})", asked=False) from None
         while b"\r\n\r\n" not in self._buffer:
             self._more()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        head, _empty, self._buffer = self._buffer.partition(b"\r\n\r\n")
         status = head.split(b"\r\n")[0].decode(errors="replace")
         if " 101 " not in status + " ":
             raise KernelTrouble(f"the kernel's channel is refused ({status})", asked=False)

@@ -67,8 +67,10 @@ def served_lines(answers, stats, found, course, cluster):
         sha256 = (stat.get("stat") or {}).get("checksum", "")
         if answer.get("skipped"):
             what = f"the job has no port for {row['software']}"
-        elif answer.get("status") != 200:
-            what = f"HTTP {answer.get('status')}"
+        elif answer.get("status", -1) < 0:
+            what = f"no answer: {answer['msg'].rpartition(' failure: ')[2]}"
+        elif answer["status"] != 200:
+            what = f"HTTP {answer['status']}"
         else:
             what = (
                 f"{row['origin']}, sha256 {sha256[:12]}"
