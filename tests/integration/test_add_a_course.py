@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import uuid
 from pathlib import Path
 
 from PIL import Image
@@ -63,7 +65,9 @@ def test_a_new_logo_a_new_requirement_and_a_new_notebook_run_only_what_they_must
     logo = platform.project / "branding" / "logo.png"
     content = logo.read_bytes()
     with Image.open(logo) as image:
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(logo)
+        changed = image.convert("RGBA")
+    changed.putpixel((0, 0), (*os.urandom(3), 255))
+    changed.save(logo)
     try:
         assert ran(built(platform)) == ["branding", "clean"]
     finally:
@@ -72,7 +76,7 @@ def test_a_new_logo_a_new_requirement_and_a_new_notebook_run_only_what_they_must
     requirements.write_text(requirements.read_text() + "sortedcontainers>=2.4,<3\n")
     assert ran(built(platform)) == ["requirements", "courseware", "branding", "clean"]
     repository = platform.state / "courseware" / "OOB5"
-    (repository / "new.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    (repository / f"{uuid.uuid4().hex}.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     author = "-c user.name=developer -c user.email=developer@localhost"
     assert platform.run("sh", "-c", f"cd {repository} && git add -A && git {author} commit -qm new").returncode == 0
     assert ran(built(platform)) == ["courseware", "branding", "clean"]
