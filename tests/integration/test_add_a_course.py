@@ -130,6 +130,26 @@ def test_bad_input_is_one_sentence_with_file_and_line_and_builds_nothing(platfor
         assert len(lines) == 1, output
 
 
+def test_rendering_alone_stops_with_the_context_and_a_dockerfile_without_jinja_makes_the_same_image(platform: Platform):
+    before = platform.tags("shaiic/tables")
+    build = ("ansible-playbook", "playbooks/build.yml", "-e", "course=OOB5")
+    output = platform.run(*build, "--tags", "render").stdout
+    context = re.search(r"OOB5: (\S+) on build-local is what docker build gets", output)
+    assert context, output
+    assert not re.search(r"checks passed|pushed|\[\d+/\d+\] ", output)
+    content = (Path(context.group(1)) / "Dockerfile").read_text()
+    assert re.search(rf"^FROM {re.escape(platform.registry_address)}/", content, re.MULTILINE)
+    plain = platform.project / "dockerfiles" / "OOB5" / "Dockerfile"
+    plain.write_text(content)
+    try:
+        done = platform.run(*build, "-e", "course_dockerfile=dockerfiles/OOB5/Dockerfile")
+    finally:
+        plain.unlink()
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "changed=0" in done.stdout
+    assert platform.tags("shaiic/tables") == before
+
+
 def test_a_course_is_tried_without_registry_and_cluster(platform: Platform):
     before = platform.tags("shaiic/tables")
     done = platform.run("ansible-playbook", "playbooks/try.yml", "-e", "course=OOB5")
