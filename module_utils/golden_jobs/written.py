@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from typing import Any
 
-try:
-    from ansible._internal._datatag._tags import Origin
-except ImportError:  # older versions, and build servers
-    Origin = None
+Origin: Any = None
+with contextlib.suppress(ImportError):  # of older versions, and on build servers, where modules have no such package
+    Origin = importlib.import_module("ansible._internal._datatag._tags").Origin
 
 
 def place(value: Any) -> str:

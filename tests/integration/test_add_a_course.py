@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import uuid
 from pathlib import Path
 
 from PIL import Image
@@ -63,7 +65,9 @@ def test_a_new_logo_a_new_requirement_and_a_new_notebook_run_only_what_they_must
     logo = platform.project / "branding" / "logo.png"
     content = logo.read_bytes()
     with Image.open(logo) as image:
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(logo)
+        changed = image.convert("RGBA")
+    changed.putpixel((0, 0), (*os.urandom(3), 255))
+    changed.save(logo)
     try:
         assert ran(built(platform)) == ["branding", "clean"]
     finally:
@@ -72,7 +76,7 @@ def test_a_new_logo_a_new_requirement_and_a_new_notebook_run_only_what_they_must
     requirements.write_text(requirements.read_text() + "sortedcontainers>=2.4,<3\n")
     assert ran(built(platform)) == ["requirements", "courseware", "branding", "clean"]
     repository = platform.state / "courseware" / "OOB5"
-    (repository / "new.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    (repository / f"{uuid.uuid4().hex}.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     author = "-c user.name=developer -c user.email=developer@localhost"
     assert platform.run("sh", "-c", f"cd {repository} && git add -A && git {author} commit -qm new").returncode == 0
     assert ran(built(platform)) == ["courseware", "branding", "clean"]
@@ -124,6 +128,26 @@ def test_bad_input_is_one_sentence_with_file_and_line_and_builds_nothing(platfor
             path.write_text(content)
         lines = [line for line in output.splitlines() if re.search(sentence, line)]
         assert len(lines) == 1, output
+
+
+def test_rendering_alone_stops_with_the_context_and_a_dockerfile_without_jinja_makes_the_same_image(platform: Platform):
+    before = platform.tags("shaiic/tables")
+    build = ("ansible-playbook", "playbooks/build.yml", "-e", "course=OOB5")
+    output = platform.run(*build, "--tags", "render").stdout
+    context = re.search(r"OOB5: (\S+) on build-local is what docker build gets", output)
+    assert context, output
+    assert not re.search(r"checks passed|pushed|\[\d+/\d+\] ", output)
+    content = (Path(context.group(1)) / "Dockerfile").read_text()
+    assert re.search(rf"^FROM {re.escape(platform.registry_address)}/", content, re.MULTILINE)
+    plain = platform.project / "dockerfiles" / "OOB5" / "Dockerfile"
+    plain.write_text(content)
+    try:
+        done = platform.run(*build, "-e", "course_dockerfile=dockerfiles/OOB5/Dockerfile")
+    finally:
+        plain.unlink()
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "changed=0" in done.stdout
+    assert platform.tags("shaiic/tables") == before
 
 
 def test_a_course_is_tried_without_registry_and_cluster(platform: Platform):
