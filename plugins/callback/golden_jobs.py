@@ -62,7 +62,7 @@ class CallbackModule(Default):
         if not self._brief:
             super().v2_playbook_on_no_hosts_remaining()
         elif not self._ended:  # Ansible says it for each play that it leaves
-            self._display.display("\nThe run ends here: what was not named above was not begun.", color=C.COLOR_ERROR)
+            self._display.display("\nThe run ends here: no further wave and no further play begins.", color=C.COLOR_ERROR)
             self._ended = True
 
     def v2_playbook_on_include(self, included_file):
