@@ -16,14 +16,13 @@ options:
   step:
     description:
       - V(plan) and V(plan_back) (of a rollback) touch nothing and say what would be done. They fail when it may not be done.
-      - V(submit), V(prove) and V(take_over) follow each other, each taking the RV(plans) of the one before.
-      - V(prove) waits until the new jobs run, probes them, lets them bake and probes them again.
-      - V(take_over) tags the new jobs as current, then stops what they replace.
+      - V(rollout) carries out the RV(plans) of a plan. It submits, waits until the new jobs run, probes them, lets them bake, probes
+        them again, tags them as current, and stops what they replace.
       - V(undo) stops the new jobs and proves the old ones alive.
       - V(hold) holds the courses for O(reason), or lifts the hold without one.
     type: str
     required: true
-    choices: [plan, plan_back, submit, prove, take_over, undo, hold]
+    choices: [plan, plan_back, rollout, undo, hold]
   connection:
     description: How to reach the cluster, the connection options of M(pai_job).
     type: dict
@@ -36,7 +35,7 @@ options:
     type: dict
     default: {}
   courses:
-    description: The courses, as the filter C(golden_job_courses) makes them. Needed for all steps but V(prove) and V(take_over).
+    description: The courses, as the filter C(golden_job_courses) makes them.
     type: list
     elements: dict
     default: []
@@ -110,14 +109,13 @@ EXAMPLES = r"""
     courses: "{{ golden_job_courses }}"
   register: planned
 
-- name: Submit the new Golden Jobs
+- name: Replace the Golden Jobs
   golden_job:
-    step: submit
+    step: rollout
     connection: "{{ golden_job_connection }}"
     settings: "{{ golden_job_cluster }}"
     courses: "{{ golden_job_courses }}"
     plans: "{{ planned.plans }}"
-  register: submitted
 """
 
 RETURN = r"""

@@ -396,7 +396,7 @@ class Rollout:
                 if name in never:  # tell the run that has begun it
                     self._give_up(name, f"{self.options['operator']} has brought up {plan['name']} instead")
                 self._stop(name, untag=True)
-            rival = golden_job.newer_rival(plan["course"], self._jobs(), plan["name"], self.client.user)
+            rival = golden_job.newer_rival(plan["course"], self._named(), plan["name"], self.client.user)
             if rival:
                 by = golden_job.tag_value(rival, golden_job.TAG_BY) or "somebody"
                 self._say(f"{plan['name']}: {by} has started {rival['name']} since, which replaces it if it is healthy")
@@ -569,6 +569,10 @@ class Rollout:
         """The user's Golden Jobs, and what else is tagged as current (made by hand, or adopted); two requests."""
         return self._patiently(lambda: golden_jobs(self.client, ()), wait_for_it=wait_for_it)
 
+    def _named(self) -> list[dict[str, Any]]:
+        """The user's Golden Jobs by name: whatever a run submits is one; one request."""
+        return self._patiently(lambda: self.client.list_jobs(username=self.client.user, keyword=golden_job.NAME_PREFIX))[0]
+
     def _job(self, name: str) -> dict[str, Any]:
         """The job as an item of a listing; one that was just submitted may be unknown for a moment."""
         deadline = time.monotonic() + self.options["patience_s"]
@@ -582,7 +586,7 @@ class Rollout:
 
     def _overtaken(self, plan: Plan) -> GoldenJobsError | None:
         """Why this run gives way: another one has submitted a job since, or has given up the one that they shared."""
-        jobs = self._jobs()
+        jobs = self._named()
         rival = golden_job.newer_rival(plan["course"], jobs, plan["name"], self.client.user)
         if rival is None:
             ours = next((job for job in jobs if job["name"] == plan["name"]), {})

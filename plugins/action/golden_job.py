@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
 import time
@@ -25,7 +26,7 @@ from ansible.module_utils.golden_jobs import plain
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 
-STEPS = ("plan", "plan_back", "submit", "prove", "take_over", "undo", "hold")
+STEPS = ("plan", "plan_back", "rollout", "undo", "hold")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
     "connection": {"type": "dict", "required": True, "no_log": True},
@@ -47,9 +48,10 @@ SPEC = {
     "stop_timeout_s": {"type": "float", "default": 300.0},
     "patience_s": {"type": "float", "default": 120.0},
 }
-#: Steps after which something may be different on the cluster, and the keys of a plan that say so.
-CHANGES = {"submit": ("submitted",), "take_over": ("tagged", "retired")}
-CHANGING = (*CHANGES, "undo")
+#: What `rollout` consists of.
+ROLLOUT = ("submit", "prove", "take_over")
+#: Steps that check mode leaves out.
+CHANGING = ("rollout", "undo")
 
 display = Display()
 
@@ -69,15 +71,34 @@ class ActionModule(ActionBase):
         args["connection"] = {key: value for key, value in args["connection"].items() if value is not None}
         if self._task.check_mode and step in CHANGING:
             return {"changed": False, "skipped": True, "plans": plans}
-        started = time.monotonic()
+        records = []
         todo = [plan for plan in plans if plan.get("candidate")]
         try:
             with Rollout({key: value for key, value in args.items() if key in OPTIONS}, lambda text: self._say(cluster, text)) as rollout:
-                result = self._step(rollout, step, todo, reason, args)
+                if step == "rollout":
+                    result = self._rollout(rollout, todo, records)
+                else:
+                    with self._recorded(records, step, plans):
+                        result = self._step(rollout, step, todo, reason, args)
         except GoldenJobsError as error:
-            details = {key: value for key, value in error.details.items() if key in ("outcome", "status", "exit_code", "exit_meaning")}
-            return {**details, "failed": True, "msg": str(error), **self._records(plans, step, "failed", started, str(error))}
-        return {**result, **self._records(result.get("plans", plans), step, "ok", started)}
+            details = {
+                key: value for key, value in error.details.items() if key in ("outcome", "status", "exit_code", "exit_meaning", "plans")
+            }
+            result = {"plans": plans, **details, "failed": True, "msg": str(error)}
+        return {**result, "golden_job_records": records}
+
+    def _rollout(self, rollout, plans, records):
+        """All steps of a rollout; `plans` in a failure is how far they came."""
+        before = plans
+        for step in ROLLOUT:
+            try:
+                with self._recorded(records, step, plans):
+                    plans = [plan for plan in getattr(rollout, step)(plans) if plan["candidate"]]
+            except GoldenJobsError as error:
+                error.details["plans"] = plans
+                raise
+        changed = any(plan.get(key) for plan in plans for key in ("submitted", "tagged", "retired"))
+        return {"changed": changed, "plans": plans or before}
 
     def _step(self, rollout, step, todo, reason, args):
         if step in ("plan", "plan_back"):
@@ -93,27 +114,23 @@ class ActionModule(ActionBase):
             for line in lines:
                 self._say(args["cluster"], line)
             return {"changed": bool(lines), "lines": lines}
-        if step == "undo":
-            return {"changed": bool(todo), "sentences": rollout.undo(todo, reason)}
-        plans = getattr(rollout, step)(todo)
-        changed = any(plan.get(key) for plan in plans for key in CHANGES.get(step, ()))
-        return {"changed": changed, "plans": plans}
+        return {"changed": bool(todo), "sentences": rollout.undo(todo, reason)}
 
-    def _records(self, plans, step, outcome, started, reason=""):
-        """What the run record keeps: one entry per course."""
-        keys = ("course", "cluster", "action", "name", "revision", "image", "digest")
-        seconds = round(time.monotonic() - started, 2)
-        rows = [
-            {
-                **{key: plan[key] for key in keys if plan.get(key)},
-                "step": step,
-                "outcome": outcome,
-                "seconds": seconds,
-                "reason": reason or plan.get("reason", ""),
-            }
-            for plan in plans
-        ]
-        return {"golden_job_records": rows}
+    @contextlib.contextmanager
+    def _recorded(self, records, step, plans):
+        """Adds to `records` what the run record keeps: one entry per course."""
+        started, outcome, reason = time.monotonic(), "ok", ""
+        try:
+            yield
+        except GoldenJobsError as error:
+            outcome, reason = "failed", str(error)
+            raise
+        finally:
+            keys = ("course", "cluster", "action", "name", "revision", "image", "digest")
+            seconds = round(time.monotonic() - started, 2)
+            for plan in plans:
+                about = {key: plan[key] for key in keys if plan.get(key)}
+                records.append({**about, "step": step, "outcome": outcome, "seconds": seconds, "reason": reason or plan.get("reason", "")})
 
     def _say(self, cluster, text):
         display.display(f"  {cluster} {text}", color="cyan")
