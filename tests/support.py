@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -153,9 +154,11 @@ def power_failure(run: subprocess.Popen[str]) -> None:
     found = [run.pid]
     for pid in found:  # grows
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found.extend(int(child) for child in task.read_text().split())
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+                found.extend(int(child) for child in task.read_text().split())
     for pid in reversed(found):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     run.wait()
 
 

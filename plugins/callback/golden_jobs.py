@@ -38,6 +38,7 @@ class CallbackModule(Default):
             sys.stdout.reconfigure(line_buffering=True)
         self._retry_shown = {}
         self._plays_shown = set()
+        self._ended = False
 
     @property
     def _brief(self):
@@ -56,6 +57,13 @@ class CallbackModule(Default):
 
     def v2_playbook_on_no_hosts_matched(self):
         self._display.display("  no hosts here", color=C.COLOR_SKIP)
+
+    def v2_playbook_on_no_hosts_remaining(self):
+        if not self._brief:
+            super().v2_playbook_on_no_hosts_remaining()
+        elif not self._ended:  # Ansible says it for each play that it leaves
+            self._display.display("\nThe run ends here: no further wave and no further play begins.", color=C.COLOR_ERROR)
+            self._ended = True
 
     def v2_playbook_on_include(self, included_file):
         if not self._brief:

@@ -72,6 +72,7 @@ def test_a_canary_that_fails_leaves_the_others_untouched(five: Clusters):
     done = five.run("rollout", "-e", '{"rollout_first": ["c3"]}')
     assert done.returncode != 0
     assert "its last line was: out of luck" in done.stdout
+    assert done.stdout.count("The run ends here: no further wave and no further play begins.") == 1
     assert f"{old} stays current" in done.stdout
     assert five.current("c3")["name"] == old
     assert [name for name in FIVE if five.jobs(name) != before[name]] == ["c3"]
