@@ -63,8 +63,8 @@ from ansible.module_utils.golden_jobs.plain import plain
 TELLING = ("docker_build", "docker_push", "image_test")
 #: A record is for the people of this project.
 MODE = 0o640
-#: A long record is not written anew for each of its steps: a run that is killed loses what its last moments did.
-WRITE_EVERY_S = 1.0
+#: A record is written anew after a step, but no more than this part of the time is spent on that; a run that is killed has the rest.
+WRITING_SHARE = 0.05
 #: A shorter word of an inventory is not masked: it may be part of any other.
 SHORTEST_SECRET = 8
 SETTINGS = ("report_webhook_url", "report_webhook_form", "report_webhook_secret", "report_webhook_on", "golden_job_operator")
@@ -84,7 +84,7 @@ class CallbackModule(CallbackBase):
         self._secrets = []
         self._courses = self._clusters = ()
         self._began = {}
-        self._written_s = 0.0
+        self._write_after_s = 0.0
 
     # ------------------------------------------------------------------------------------------------------ beginning and end
 
@@ -252,15 +252,15 @@ class CallbackModule(CallbackBase):
         }
         self._record["steps"].append(report.without(self._secrets, step))
         report.remember(self._record["golden_jobs"], report.without(self._secrets, answer.get("golden_job_records") or []))
-        if outcome == "failed" or now - self._written_s > WRITE_EVERY_S:
+        if outcome == "failed" or now > self._write_after_s:
             self._write()
 
     # ------------------------------------------------------------------------------------------------------------------ files
 
     def _write(self, page=False):
         """The record as it is now: a run that is killed leaves what it had."""
-        self._written_s = time.time()
-        self._record["seconds"] = round(self._written_s - self._record["began_s"], 2)
+        now = time.time()
+        self._record["seconds"] = round(now - self._record["began_s"], 2)
         text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -269,6 +269,8 @@ class CallbackModule(CallbackBase):
                 status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(self._record), MODE)
         except OSError as error:
             self._display.warning(f"The run's record {self._path} cannot be written: {error.strerror}.", formatted=True)
+        ended = time.time()
+        self._write_after_s = ended + (ended - now) / WRITING_SHARE
 
     def _forget_old(self):
         records = sorted(self._path.parent.glob("[0-9]*T*Z-*.json"))
