@@ -39,7 +39,9 @@ PLATFORM = re.compile(r"(?:linux|win32|darwin|freebsd)-(?:arm|arm64|ia32|x64|ppc
 def main() -> None:
     version, place = sys.argv[1:]
     if not REGISTRY.startswith(("http://", "https://")):
-        sys.exit("code-server: no npm registry is known: set npm_registry in build_server_site of the build server, to a mirror for example")
+        sys.exit(
+            "code-server: no npm registry is known: set npm_registry in build_server_site of the build server, to a mirror for example"
+        )
     machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine())
     if machine is None:
         sys.exit(f"code-server: no node package for {platform.machine()}: x86_64 and aarch64 have one")
