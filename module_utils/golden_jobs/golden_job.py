@@ -291,7 +291,8 @@ def plan(
     """What brings the course to `revision` on a cluster with these jobs (items of a job listing, any state).
 
     `digest`: what the registry says of the image now; a Golden Job that was made from another one under the same tag is
-    replaced, and so is one of `strange`, names of jobs that do not run what their name says. `force`: a revision that is marked bad may come back. `hold`: the inventory's own reason to leave the course alone.
+    replaced, and so is one of `strange`, names of jobs that do not run what their name says. `force`: a revision that is
+    marked bad may come back. `hold`: the inventory's own reason to leave the course alone.
 
     Returns `{action, course, revision, name, url, candidate, promoted, live, retire, demote, tags, reason}`:
 

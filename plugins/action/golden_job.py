@@ -19,9 +19,11 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-# Imported before Ansible forks its workers, so that none of them does it again.
-import jsonschema  # noqa: F401
-import requests  # noqa: F401
+# Imported before Ansible forks its workers, so that none of them does it again. Who needs them says what is missing.
+with contextlib.suppress(ImportError):
+    import jsonschema  # noqa: F401
+    import requests  # noqa: F401
+
 from ansible.module_utils.golden_jobs import plain
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
