@@ -11,7 +11,8 @@ description:
   - The engine's own program validates it first. What that refuses is not written, and the engine is not touched.
   - An engine that runs is told to reload where that is enough, and restarted where a changed key needs that; both wait until no M(docker_build) runs
     on the machine. When the engine does not answer afterwards, the former configuration is put back and the engine started with it.
-  - When C(data-root) changes, the engine's data is copied there. The old folder stays, with C(.moved) at the end of its name unless a disk is mounted there.
+  - When C(data-root) changes, the engine's data is copied there. The old folder stays, with C(.moved) at the end of its name unless a disk is
+    mounted there.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
 extends_documentation_fragment: [progress]

@@ -21,8 +21,8 @@ if _OURS not in ansible.module_utils.__path__:
 
 # Imported before Ansible forks its workers, so that none of them does it again. Who needs them says what is missing.
 with contextlib.suppress(ImportError):
-    import jsonschema  # noqa: F401
-    import requests  # noqa: F401
+    import jsonschema  # noqa: F401 # pylint: disable=unused-import
+    import requests  # noqa: F401 # pylint: disable=unused-import
 
 from ansible.module_utils.golden_jobs import plain
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
