@@ -361,10 +361,11 @@ class Rollout:
         """Tag the new jobs as current, unless another run has submitted another revision meanwhile."""
 
         def one(plan: Plan) -> Plan:
-            job = self._job(plan["name"])
-            overtaken = self._overtaken(plan)
+            jobs = self._named()
+            overtaken = self._overtaken(plan, jobs)
             if overtaken:
                 raise overtaken
+            job = next((item for item in jobs if item["name"] == plan["name"]), None) or self._job(plan["name"])
             if not golden_job.is_active(job):
                 raise GoldenJobsError(f"{plan['name']} has ended before it could take over ({job['state']}).")
             tags = job.get("tags") or []
@@ -388,6 +389,7 @@ class Rollout:
             if golden_job.is_given_up(ours):  # see `_dismissed`
                 raise self._given_up(ours)
             going = golden_job.to_retire(plan["course"], jobs, plan["name"], self.client.user)
+            ended = [job["name"] for job in jobs if golden_job.is_final(job)]
             never = [job["name"] for job in jobs if not golden_job.was_current(job)]
             for name in going:
                 job = self._patiently(lambda: self.client.get_job(plan["name"]))
@@ -395,7 +397,7 @@ class Rollout:
                     raise GoldenJobsError(f"{plan['name']} does not run any more ({pai_detail.words(job)}), so {name} is not stopped.")
                 if name in never:  # tell the run that has begun it
                     self._give_up(name, f"{self.options['operator']} has brought up {plan['name']} instead")
-                self._stop(name, untag=True)
+                self._stop(name, untag=True, ended=name in ended)
             rival = golden_job.newer_rival(plan["course"], self._named(), plan["name"], self.client.user)
             if rival:
                 by = golden_job.tag_value(rival, golden_job.TAG_BY) or "somebody"
@@ -434,7 +436,7 @@ class Rollout:
             return []
         if golden_job.is_final(job):
             self._give_up(plan["name"], reason)
-            self._stop(plan["name"], untag=True)
+            self._stop(plan["name"], untag=True, ended=True)
             return ["it has ended"]
         if golden_job.TAG_CURRENT in (job.get("tags") or []):
             return None
@@ -526,12 +528,11 @@ class Rollout:
 
     # ---------------------------------------------------------------------------------------------- the cluster
 
-    def _stop(self, name: str, *, untag: bool) -> None:
-        """Untag and stop a job and wait for its end."""
+    def _stop(self, name: str, *, untag: bool, ended: bool = False) -> None:
+        """Untag and stop a job and wait for its end; `ended`: it has ended already."""
         if untag:
             self._patiently(lambda: self.client.remove_tag(name, golden_job.TAG_CURRENT))
-        job = self._patiently(lambda: self.client.get_job(name))
-        if job is None or golden_job.is_final(job["jobStatus"]):
+        if ended:
             return
         self._patiently(lambda: self.client.stop(name))
         with _Quiet(_Lines(self._say), name, "stopping") as pulse:  # type: ignore[arg-type]
@@ -584,9 +585,9 @@ class Rollout:
                 raise GoldenJobsError(f"The job {name} is not known to {self.client.address} although it was submitted; run this again.")
             time.sleep(0.2)
 
-    def _overtaken(self, plan: Plan) -> GoldenJobsError | None:
+    def _overtaken(self, plan: Plan, jobs: list[dict[str, Any]] | None = None) -> GoldenJobsError | None:
         """Why this run gives way: another one has submitted a job since, or has given up the one that they shared."""
-        jobs = self._named()
+        jobs = self._named() if jobs is None else jobs
         rival = golden_job.newer_rival(plan["course"], jobs, plan["name"], self.client.user)
         if rival is None:
             ours = next((job for job in jobs if job["name"] == plan["name"]), {})
