@@ -9,8 +9,9 @@ short_description: Configure a Docker engine by a dictionary and have it run
 description:
   - C(daemon.json) is O(config) and nothing else, so what is taken out of it is taken out of the engine.
   - The engine's own program validates it first. What that refuses is not written, and the engine is not touched.
-  - An engine that runs is told to reload where that is enough, and restarted where a changed key needs that; both wait until no
-    M(docker_build) runs on the machine. When the engine does not answer afterwards, the former configuration is put back and the engine started with it.
+  - An engine that runs is told to reload where that is enough, and restarted where a changed key needs that; both wait until nothing is
+    built on the machine by M(docker_build).
+  - When the engine does not answer afterwards, the former configuration is put back and the engine started with it.
   - When C(data-root) changes, the engine's data is copied there. The old folder stays, with C(.moved) at the end of its name unless a disk is
     mounted there.
 version_added: "0.1.0"
