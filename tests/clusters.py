@@ -83,7 +83,7 @@ class Clusters:
             "courses": {"hosts": courses},
             "pai_clusters": {"hosts": clusters, "vars": self.vars},
             "registries": {"hosts": {"registry": self.registry}},
-            "build_servers": {"hosts": {"none": {}}},
+            "build_servers": {"hosts": {"none": {"ansible_connection": "local"}}},
         }
         (folder / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
         return folder

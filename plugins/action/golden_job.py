@@ -80,8 +80,9 @@ class ActionModule(ActionBase):
                 if step == "rollout":
                     result = self._rollout(rollout, todo, records)
                 else:
-                    with self._recorded(records, step, plans):
+                    with self._recorded(records, step, plans) as about:
                         result = self._step(rollout, step, todo, reason, args)
+                        about[:] = result.get("plans", plans)
         except GoldenJobsError as error:
             details = {
                 key: value for key, value in error.details.items() if key in ("outcome", "status", "exit_code", "exit_meaning", "plans")
@@ -120,19 +121,19 @@ class ActionModule(ActionBase):
 
     @contextlib.contextmanager
     def _recorded(self, records, step, plans):
-        """Adds to `records` what the run record keeps: one entry per course."""
-        started, outcome, reason = time.monotonic(), "ok", ""
+        """Adds to `records` what the run record keeps: one entry per course of the list that it yields."""
+        started, outcome, reason, about = time.monotonic(), "ok", "", list(plans)
         try:
-            yield
+            yield about
         except GoldenJobsError as error:
             outcome, reason = "failed", str(error)
             raise
         finally:
             keys = ("course", "cluster", "action", "name", "revision", "image", "digest")
             seconds = round(time.monotonic() - started, 2)
-            for plan in plans:
-                about = {key: plan[key] for key in keys if plan.get(key)}
-                records.append({**about, "step": step, "outcome": outcome, "seconds": seconds, "reason": reason or plan.get("reason", "")})
+            for plan in about:
+                said = {key: plan[key] for key in keys if plan.get(key)}
+                records.append({**said, "step": step, "outcome": outcome, "seconds": seconds, "reason": reason or plan.get("reason", "")})
 
     def _say(self, cluster, text):
         display.display(f"  {cluster} {text}", color="cyan")

@@ -121,7 +121,7 @@ class CallbackModule(Default):
     def v2_runner_on_unreachable(self, result):
         if not self._brief:
             super().v2_runner_on_unreachable(result)
-        else:
+        elif not result.task.ignore_unreachable:
             self._failure("unreachable", result)
 
     def v2_runner_retry(self, result):

@@ -228,7 +228,8 @@ class CallbackModule(CallbackBase):
         self._step(result, "failed")
 
     def v2_runner_on_unreachable(self, result):
-        self._step(result, "failed")
+        if not result.task.ignore_unreachable:
+            self._step(result, "failed")
 
     def _step(self, result, outcome):
         if self._record is None:
