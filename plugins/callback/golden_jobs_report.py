@@ -84,6 +84,7 @@ class CallbackModule(CallbackBase):
         self._secrets = []
         self._courses = self._clusters = ()
         self._began = {}
+        self._unwritten = False
         self._write_after_s = 0.0
 
     # ------------------------------------------------------------------------------------------------------ beginning and end
@@ -207,6 +208,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._began[task._uuid] = time.time()
+        if self._unwritten:  # what came too fast to be written one by one
+            self._write()
 
     def v2_runner_on_start(self, host, task):
         self._began[task._uuid, host.name] = time.time()
@@ -253,6 +256,7 @@ class CallbackModule(CallbackBase):
         }
         self._record["steps"].append(report.without(self._secrets, step))
         report.remember(self._record["golden_jobs"], report.without(self._secrets, answer.get("golden_job_records") or []))
+        self._unwritten = True
         if outcome == "failed" or now > self._write_after_s:
             self._write()
 
@@ -260,7 +264,7 @@ class CallbackModule(CallbackBase):
 
     def _write(self, page=False):
         """The record as it is now: a run that is killed leaves what it had."""
-        now = time.time()
+        now, self._unwritten = time.time(), False
         self._record["seconds"] = round(now - self._record["began_s"], 2)
         text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
