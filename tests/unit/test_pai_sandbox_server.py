@@ -181,7 +181,8 @@ def test_a_connection_is_reset_before_or_after_the_job_was_made(cluster: tuple[C
         {"do": "reset", "path": "/api/v2/jobs", "method": "POST"}, {"do": "reset", "method": "POST", "skip": 1, "committed": True}
     )
     for name in ("lost", "kept"):
-        with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        # Which of the two a client sees depends on whether it already reads when the connection ends.
+        with pytest.raises(requests.ConnectionError, match="reset by peer|closed connection without response"):
             client.submit(name)
     assert client.names() == ["kept"]
     assert client.submit("kept").status_code == 409
