@@ -149,28 +149,23 @@ class _Daemon:
             write(path, json.dumps(self.wanted), 0o600)
             code, words = _output([self.dockerd, "--validate", "--config-file", path])
             if code and "unknown flag" in words:
-                nowhere = os.path.join(folder, "none", "none")
-                # What it mounts before it fails goes with its mount namespace.
-                argv = [
-                    "unshare",
-                    "--mount",
-                    self.dockerd,
-                    "--config-file",
-                    path,
-                    "--pidfile",
-                    f"{nowhere}.pid",
-                    "--host",
-                    f"unix://{nowhere}.sock",
-                ]
+                # It makes the folder of its pid file, and none for its socket. Namespaces of its own, so that nothing of it can stay behind.
+                nowhere = f"unix://{folder}/none/none.sock"
+                argv = ["unshare", "--mount", "--net", self.dockerd, "--config-file", path, "--pidfile", f"{folder}/pid", "--host", nowhere]
                 for key, option in (("data-root", "--data-root"), ("exec-root", "--exec-root")):
                     if key not in self.wanted:
                         argv += [option, os.path.join(folder, key)]
-                _code, words = _output(argv)
+                code, words = _output(argv)
                 refused = _REFUSED.search(words)
+                if not refused and "failed to load listeners" not in words:
+                    raise GoldenJobsError(
+                        f"The engine's program does not say whether it takes this configuration: {_last(words)}; nothing was written."
+                    )
                 code, words = (1, refused[0]) if refused else (0, "")
             if code:
-                reason = next((line for line in reversed(words.splitlines()) if line.strip()), "it gave no reason")
-                reason = re.sub(r"^unable to configure the Docker daemon with file \S+: ", "", reason.replace(path, self.params["path"]))
+                reason = re.sub(
+                    r"^unable to configure the Docker daemon with file \S+: ", "", _last(words).replace(path, self.params["path"])
+                )
                 raise GoldenJobsError(f"The engine refuses this configuration (build_server_daemon): {reason}; nothing was written.")
 
     # --------------------------------------------------------------------------------------------------- apply
@@ -297,6 +292,10 @@ def _output(argv: list[str], timeout_s: float = 30) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         return 124, f"no end within {timeout_s:.0f} s"
     return done.returncode, done.stdout + done.stderr
+
+
+def _last(words: str) -> str:
+    return next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "it gave no reason")
 
 
 def _empty(folder: str) -> None:

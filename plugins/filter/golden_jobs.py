@@ -102,6 +102,11 @@ def plan_lines(plans, cluster):
     return lines
 
 
+def all_plan_lines(clusters, hostvars):
+    """`plan_lines` of each cluster."""
+    return [line for cluster in clusters for line in plan_lines(hostvars[cluster]["golden_job_planned"]["plans"], cluster)]
+
+
 def _live_line(course, cluster, job):
     return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
 
@@ -139,6 +144,7 @@ class FilterModule:
             "golden_job_secrets": secrets,
             "golden_job_smoke": smoke,
             "golden_job_plan_lines": plan_lines,
+            "golden_job_all_plan_lines": all_plan_lines,
             "golden_job_url": url,
             "student_environment_plan": environment_plan,
             "student_environment_source": environment_source,
