@@ -182,7 +182,7 @@ def test_a_connection_is_reset_before_or_after_the_job_was_made(cluster: tuple[C
     )
     for name in ("lost", "kept"):
         # Which of the two a client sees depends on whether it already reads when the connection ends.
-        with pytest.raises(requests.ConnectionError, match="reset by peer|closed connection without response"):
+        with pytest.raises(requests.ConnectionError, match=r"reset by peer|closed connection without response"):
             client.submit(name)
     assert client.names() == ["kept"]
     assert client.submit("kept").status_code == 409
