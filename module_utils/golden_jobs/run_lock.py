@@ -43,7 +43,7 @@ def held(params: Mapping[str, Any], progress: Progress, ends: Callable[[], bool]
     me = {"run": run.get("identity") or identity(), "by": run.get("by") or "somebody"}
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with open(f"{path}.busy", "a", encoding="ascii") as busy:
-        _acquire(path, me, busy.fileno(), params["lock_wait_s"], progress)
+        since = _acquire(path, me, busy.fileno(), params["lock_wait_s"], progress)
         last = True
         try:
             yield
@@ -54,18 +54,20 @@ def held(params: Mapping[str, Any], progress: Progress, ends: Callable[[], bool]
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                 else:
-                    _write(path, me)
+                    _write(path, me, since)
 
 
-def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: Progress) -> None:
+def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: Progress) -> float:
+    """Have the lock; when the run began to have it."""
     started = said = time.monotonic()
     while True:
         with _alone(path):
             other = _read(path)
             if other is None or other["run"] == me["run"] or _is_free(path, other):
                 fcntl.flock(busy, fcntl.LOCK_SH)
-                _write(path, {**me, "since": other["since"] if other and other["run"] == me["run"] else time.time()})
-                return
+                mine = float(other["since"]) if other and other["run"] == me["run"] else time.time()
+                _write(path, me, mine)
+                return mine
         now = time.monotonic()
         since = time.strftime("%H:%M", time.localtime(other["since"]))
         if now - started >= wait_s:
@@ -99,10 +101,8 @@ def _read(path: str) -> dict[str, Any] | None:
         return None
 
 
-def _write(path: str, record: Mapping[str, Any]) -> None:
-    before = _read(path)
-    since = record.get("since") or (before["since"] if before else time.time())
-    write(path, json.dumps({**record, "since": since, "seen": time.time()}) + "\n", 0o644)
+def _write(path: str, me: Mapping[str, str], since: float) -> None:
+    write(path, json.dumps({**me, "since": since, "seen": time.time()}) + "\n", 0o644)
 
 
 @contextlib.contextmanager

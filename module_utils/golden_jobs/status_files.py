@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from . import status, status_page
 from .errors import GoldenJobsError
+from .this_run import operator
 
 SPEC: dict[str, Any] = {
     "clusters": {"type": "list", "elements": "dict", "required": True},
@@ -25,7 +24,7 @@ SPEC: dict[str, Any] = {
 def run(args: dict[str, Any], _host: str, check: bool) -> dict[str, Any]:
     """`{counts, lines}`. The files are a view: they never count as a change."""
     now_s = time.time()
-    found = status_page.document(args["clusters"], args["titles"], args["by"] or me(), now_s)
+    found = status_page.document(args["clusters"], args["titles"], args["by"] or operator(), now_s)
     if not check:
         try:
             replace(Path(args["html"]), status_page.html(found))
@@ -33,11 +32,6 @@ def run(args: dict[str, Any], _host: str, check: bool) -> dict[str, Any]:
         except OSError as error:
             raise GoldenJobsError(f"The status page {error.filename or args['html']} cannot be written: {error.strerror}.") from None
     return {"counts": found["counts"], "lines": status.table(found["rows"], now_s)}
-
-
-def me() -> str:
-    """Who looks, or does something, when nobody is named."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def replace(path: Path, content: str, mode: int = 0o644) -> None:

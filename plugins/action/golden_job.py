@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import socket
 import time
 from pathlib import Path
 
@@ -27,6 +25,7 @@ with contextlib.suppress(ImportError):
 from ansible.module_utils.golden_jobs import plain
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
+from ansible.module_utils.golden_jobs.this_run import operator
 
 STEPS = ("plan", "plan_back", "rollout", "undo", "hold")
 SPEC = {
@@ -69,7 +68,7 @@ class ActionModule(ActionBase):
         args = plain.plain(args)
         step, plans, reason = args.pop("step"), args.pop("plans"), args.pop("reason")
         cluster = args["cluster"] = args["cluster"] or (task_vars or {}).get("inventory_hostname", "")
-        args["operator"] = args["operator"] or f"{getpass.getuser()}@{socket.gethostname()}"
+        args["operator"] = args["operator"] or operator()
         args["connection"] = {key: value for key, value in args["connection"].items() if value is not None}
         if self._task.check_mode and step in CHANGING:
             return {"changed": False, "skipped": True, "plans": plans}

@@ -58,6 +58,7 @@ if _OURS not in ansible.module_utils.__path__:
 from ansible.module_utils.golden_jobs import report, status_files, webhook
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
+from ansible.module_utils.golden_jobs.this_run import operator
 
 #: Modules whose results are kept also where nothing has changed: they name images and jobs.
 TELLING = ("docker_build", "docker_push", "image_test")
@@ -100,7 +101,7 @@ class CallbackModule(CallbackBase):
             "outcome": "unfinished",
             "began_s": round(now, 3),
             "seconds": 0.0,
-            "by": status_files.me(),
+            "by": operator(),
             "commit": commit,
             "dirty": dirty,
             "command": "",
