@@ -1,5 +1,4 @@
-#!/usr/bin/python
-"""Make the logos and icons of a course from its declared branding."""
+"""Documentation of the action plugin `course_branding`."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ short_description: Make the logos and icons of a course from its declared brandi
 description:
   - Reads the logo and the favicons, refuses what is not an image, and writes every picture that Jupyter and code-server show into O(dest),
     in each format and size, with C(brand.json), which describes them. The folder becomes C(branding/) of the course's context.
-  - Runs on the control node and needs the Python package pillow there. The image needs no program for pictures.
+  - It is an action plugin alone, runs on the control node and needs the Python package pillow there. The image needs no program for pictures.
   - A PNG logo and ICO favicons are taken over byte by byte.
   - Never reports a change and runs in check mode, too, because the folder is scratch space from which the context digest is computed.
 version_added: "0.1.0"
@@ -85,15 +84,3 @@ files:
   type: dict
   sample: {"logo.png": "0f3c"}
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.golden_jobs import branding
-from ansible.module_utils.golden_jobs.runner import run
-
-
-def main() -> None:
-    run(AnsibleModule(argument_spec=branding.SPEC, supports_check_mode=True), branding.run)
-
-
-if __name__ == "__main__":
-    main()

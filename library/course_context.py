@@ -121,6 +121,15 @@ options:
       no_proxy:
         description: Hosts that need no proxy.
         type: str
+  commit_labels:
+    description: Labels of the image that shall be the commit of a source, each with that source's path.
+    type: dict
+    default: {}
+  build:
+    description:
+      - Options of M(docker_build), but for its context and lock. The result then says as RV(build) what it would do with this context, and where
+        the registry has the image already, nothing else is to be done.
+    type: dict
   timeout_s:
     description: Seconds that one git command, or one download with its retries, may take.
     type: int
@@ -152,6 +161,14 @@ commits:
   description: The commit of each source by its path.
   returned: success
   type: dict
+labels:
+  description: O(build.labels) and O(commit_labels) with their commits.
+  returned: success
+  type: dict
+build:
+  description: What M(docker_build) returns in check mode for this context, but for the difference.
+  returned: when O(build) is given
+  type: dict
 requirements:
   description: What the requirements files that the Dockerfile names ask for, each with name and conditional.
   returned: success
@@ -165,7 +182,7 @@ from ansible.module_utils.golden_jobs.runner import run
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=course_context.SPEC, supports_check_mode=True), course_context.run)
+    run(AnsibleModule(argument_spec=course_context.SPEC, supports_check_mode=True), course_context.run, course_context.nothing_left)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from typing import Any
 import docker.errors
 import jinja2
 
+from tests.drawn import draw
 from tests.platform import Platform, get
-from tests.support import ROOT, run_module, wait_for
+from tests.support import ROOT, wait_for
 
 NAME = "localhost/test/branding"
 HEAD = """\
@@ -106,8 +107,7 @@ class Bench:
         given = {name: str(ROOT / "branding" / f"{name.replace('_', '-')}.ico") for name in ("favicon", "favicon_busy", "favicon_terminal")}
         files = [str(ROOT / "branding" / name) for name in ("brand.py", "custom.css")]
         logo = str(ROOT / "branding" / "logo.png")
-        made = run_module("course_branding", dest=str(self.logos), product_name="Golden Jobs", logo=logo, files=files, **given)
-        assert not made["failed"], made
+        draw(self.logos, logo=logo, files=files, **given)
         self.templates = jinja2.Environment(loader=jinja2.FileSystemLoader(ROOT / "dockerfiles"), trim_blocks=True, autoescape=False)
 
     def build(self, dockerfiles: dict[str, str]) -> subprocess.CompletedProcess[str]:

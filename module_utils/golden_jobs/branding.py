@@ -17,7 +17,6 @@ from typing import Any
 
 from .errors import GoldenJobsError
 from .hashing import file_sha256
-from .progress import Progress
 
 try:
     from PIL import Image
@@ -54,26 +53,68 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f{}<>\"\\%]{1,60}")
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
-def run(module: Any, progress: Progress) -> dict[str, Any]:
-    """The module's result. Nothing is written when a picture or a value is not usable. Never changed: scratch space."""
-    params = module.params
+def run(args: Mapping[str, Any], _host: str, _check: bool) -> dict[str, Any]:
+    """`{dest, files}`. Nothing is written when a picture or a value is not usable. Never changed: scratch space.
+
+    Drawing takes a second, so what was made of the very same declaration stays.
+    """
+    _check_texts(args)
+    made_from = _made_from(args)
+    files = _made_already(args["dest"], made_from)
+    if files is None:
+        files = _make(args)
+        _write_one(_note(args["dest"]), json.dumps({"made_from": made_from, "files": files}).encode())
+    return {"dest": args["dest"], "files": {name: sha256 for name, sha256 in files.items() if name.endswith((".png", ".ico", ".svg"))}}
+
+
+def _make(args: Mapping[str, Any]) -> dict[str, str]:
+    """Every file of the folder, by name with its sha256."""
     if Image is None:
         raise GoldenJobsError("The Python package pillow is not installed on the control node: `make venv` installs it.")
-    _check_texts(params)
-    pictures = {name: _open(name, _path(params, name), params["written"]) for name in IMAGES}
-    files = _files(params, pictures)
-    for path in params["files"]:
+    pictures = {name: _open(name, _path(args, name), args["written"]) for name in IMAGES}
+    files = _files(args, pictures)
+    for path in args["files"]:
         try:
             with open(path, "rb") as handle:
                 files[os.path.basename(path)] = handle.read()
         except OSError as error:
             raise GoldenJobsError(f"The file {path} of the branding cannot be read: {error.strerror}.") from error
-    _write(params["dest"], files)
-    logos = {name: file_sha256(os.path.join(params["dest"], name)) for name in sorted(files) if name.endswith((".png", ".ico", ".svg"))}
-    description = {"product_name": params["product_name"], "theme": params["theme"], "files": logos}
-    _write_one(os.path.join(params["dest"], "brand.json"), (json.dumps(description, indent=2, sort_keys=True) + "\n").encode())
-    _remove_others(params["dest"], {*files, "brand.json"})
-    return {"changed": False, "dest": params["dest"], "files": logos}
+    logos = {
+        name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items()) if name.endswith((".png", ".ico", ".svg"))
+    }
+    description = {"product_name": args["product_name"], "theme": args["theme"], "files": logos}
+    files["brand.json"] = (json.dumps(description, indent=2, sort_keys=True) + "\n").encode()
+    _write(args["dest"], files)
+    _remove_others(args["dest"], set(files))
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def _made_from(args: Mapping[str, Any]) -> str | None:
+    """The sha256 of all that decides what is made: values, files, and this program. None where a file cannot be read."""
+    paths = {name: _path(args, name) for name in IMAGES} | {os.path.basename(path): path for path in args["files"]}
+    try:
+        contents = {name: file_sha256(path) for name, path in {**paths, "": __file__}.items()}
+    except OSError:
+        return None
+    values = {"product_name": args["product_name"], "theme": args["theme"], "contents": contents}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _made_already(dest: str, made_from: str | None) -> dict[str, str] | None:
+    """The files of the folder, if it holds exactly what was made from that."""
+    try:
+        with open(_note(dest), encoding="utf-8") as handle:
+            note = json.load(handle)
+        files: dict[str, str] = note["files"]
+        whole = made_from is not None and note["made_from"] == made_from and set(os.listdir(dest)) == set(files)
+        return files if whole and all(file_sha256(os.path.join(dest, name)) == sha256 for name, sha256 in files.items()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note(dest: str) -> str:
+    """Beside the folder, whose every file goes into the context."""
+    return f"{dest.rstrip('/')}.json"
 
 
 def served_sha256(name: str, path: str) -> str:

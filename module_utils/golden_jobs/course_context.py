@@ -11,14 +11,18 @@ import os
 import shutil
 import stat
 import tarfile
+from types import SimpleNamespace
 from typing import IO, Any, cast
 
-from . import download, git_source, run_lock
+from . import download, git_source, image_build, run_lock
 from .digest_cache import DigestCache
 from .errors import GoldenJobsError
 from .hashing import hash_files
 from .progress import Progress
 from .runner import PROGRESS_SPEC
+
+#: What `docker_build` is told beyond the folder and what this module has itself.
+_BUILD_SPEC = {name: option for name, option in image_build.SPEC.items() if name not in {*PROGRESS_SPEC, *run_lock.SPEC, "context"}}
 
 SPEC: dict[str, Any] = {
     **PROGRESS_SPEC,
@@ -40,6 +44,8 @@ SPEC: dict[str, Any] = {
         "no_proxy": {"type": "str"},
     }},
     "cache": {"type": "path", "required": True},
+    "commit_labels": {"type": "dict", "default": {}},
+    "build": {"type": "dict", "options": _BUILD_SPEC},
     "timeout_s": {"type": "int", "default": 600},
 }  # fmt: skip
 
@@ -53,7 +59,7 @@ _SITE = {
 
 
 def run(module: Any, progress: Progress) -> dict[str, Any]:
-    """The module's result: the folder, and the commit of each source.
+    """The module's result: the folder, the commit of each source, and what `docker_build` would do with it.
 
     Never changed: the folder is scratch space, made again by every run; what counts is the image. It is therefore
     brought up to date in check mode, too: without it nobody could say what would be built.
@@ -92,7 +98,30 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
         _place(cached, os.path.join(dest, path))
         kept.add(path)
     _prune(dest, kept, source_paths)
-    return {"changed": False, "dest": dest, "commits": commits}
+    result = {"changed": False, "dest": dest, "commits": commits, "labels": _labels(params, commits)}
+    return {**result, "build": _decision(params, result["labels"], progress)} if params["build"] else result
+
+
+def _labels(params: dict[str, Any], commits: dict[str, str]) -> dict[str, Any]:
+    """The image's labels, with those that say a commit."""
+    unknown = [path for path in params["commit_labels"].values() if path not in commits]
+    if unknown:
+        raise GoldenJobsError(
+            f"commit_labels names {unknown[0]}, which is not among the paths of the sources: {', '.join(commits) or 'none'}."
+        )
+    return {**((params["build"] or {}).get("labels") or {}), **{label: commits[path] for label, path in params["commit_labels"].items()}}
+
+
+def _decision(params: dict[str, Any], labels: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The result of `docker_build` in check mode, in this process: a second one would cost a second where nothing has changed."""
+    options = {**params["build"], "context": params["dest"], "labels": labels}
+    decided = image_build.run(SimpleNamespace(params=options, check_mode=True), progress, quiet=True)
+    return {name: value for name, value in decided.items() if name not in ("changed", "diff")}
+
+
+def nothing_left(result: dict[str, Any]) -> bool:
+    """Whether a run has no more to do with this course, see `image_build.nothing_left`."""
+    return image_build.nothing_left(result.get("build") or {})
 
 
 def _checked(source: dict[str, Any]) -> dict[str, Any]:

@@ -63,8 +63,11 @@ DIGEST_LABEL = "golden-jobs.context-digest"
 Builder = Callable[[BuildJob, Steps, Progress], str]
 
 
-def run(module: Any, progress: Progress) -> dict[str, Any]:
-    """The module's result: reference, context_digest, where the image is, what the build did."""
+def run(module: Any, progress: Progress, *, quiet: bool = False) -> dict[str, Any]:
+    """The module's result: reference, context_digest, where the image is, what the build did.
+
+    Of the module it uses `params` and `check_mode`; `quiet` says nothing of what has changed.
+    """
     params = module.params
     _check(params)
     progress.hide([params["registry_password"] or "", *(secret["content"] or "" for secret in params["secrets"])])
@@ -101,7 +104,7 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
         before = last.read(course)
         result["changes"] = differences(before, manifest)
         result["diff"] = diff(before, manifest)
-        if before:
+        if before and not quiet:
             _say_changes(result["changes"], progress)
         built, image = _build(module, engine, _job(params, path, recipe, manifest, reference), reference, progress)
         result.update(built)
@@ -228,7 +231,7 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
 
 def nothing_left(result: Mapping[str, Any]) -> bool:
     """Whether a run has no more to do with this image: both its tags are in the registry, as they shall be."""
-    return bool(result.get("registry_digest")) and result["registry_digest"] == result["moving_registry_digest"]
+    return bool(result.get("registry_digest")) and result["registry_digest"] == result.get("moving_registry_digest")
 
 
 def _require_space(engine: Engine, needed_mb: int) -> None:

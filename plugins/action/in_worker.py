@@ -1,4 +1,4 @@
-"""Does the work of the task's name in Ansible's own worker: asking over HTTP and writing here need no module and no connection.
+"""Does the work of the task's name in Ansible's own worker: asking over HTTP, drawing and writing here need no module and no connection.
 
 The plugins of these names beside this file are links to it. What each does is in the module of `module_utils/golden_jobs` that WORK
 names: its options (SPEC) and `run(args, host, check_mode)`; its documentation is in `library/`. A module would cost ten times as much.
@@ -16,11 +16,12 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 # Ansible imports this, and all that these import, before it forks its workers: none of them does it again.
-from ansible.module_utils.golden_jobs import cluster_images, cluster_status, registry_delete, registry_tags, status_files
+from ansible.module_utils.golden_jobs import branding, cluster_images, cluster_status, registry_delete, registry_tags, status_files
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
 
 WORK = {
+    "course_branding": branding,
     "golden_job_images": cluster_images,
     "golden_job_status": cluster_status,
     "registry_delete": registry_delete,

@@ -61,7 +61,7 @@ from ansible.module_utils.golden_jobs.plain import plain
 from ansible.module_utils.golden_jobs.this_run import operator
 
 #: Modules whose results are kept also where nothing has changed: they name images and jobs.
-TELLING = ("docker_build", "docker_push", "image_test")
+TELLING = ("course_context", "docker_build", "docker_push", "image_test")
 #: A record is for the people of this project.
 MODE = 0o640
 #: A record is written anew after a step, but no more than this part of the time is spent on that; a run that is killed has the rest.
@@ -253,7 +253,7 @@ class CallbackModule(CallbackBase):
             "outcome": outcome,
             "seconds": round(now - began, 2),
             "message": "(not shown: it may hold a secret)" if hidden and outcome == "failed" else message,
-            "details": report.details(answer),
+            "details": report.details({**answer, **(answer.get("build") or {})}),  # of a context: what there is of its image
         }
         self._record["steps"].append(report.without(self._secrets, step))
         report.remember(self._record["golden_jobs"], report.without(self._secrets, answer.get("golden_job_records") or []))

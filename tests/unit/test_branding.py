@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.golden_jobs import branding
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
-from ansible.module_utils.golden_jobs.progress import Progress
 from PIL import Image
 
+from tests.drawn import draw
 from tests.support import ROOT
 
 LOGO = ROOT / "branding" / "logo.png"
@@ -30,11 +29,7 @@ PROGRAMS = [str(ROOT / "branding" / name) for name in ("brand.py", "custom.css")
 
 def make(dest: Path, **options: Any) -> dict[str, Any]:
     """The module's result, without Ansible around it."""
-    given = {"dest": str(dest), "product_name": "Golden Jobs", "logo": str(LOGO), "favicon": str(FAVICON), "files": PROGRAMS, **options}
-    taken = ArgumentSpecValidator(branding.SPEC).validate(given)
-    assert not taken.error_messages, taken.error_messages
-    module = type("Module", (), {"params": taken.validated_parameters})()
-    return branding.run(module, Progress(None))
+    return draw(dest, **{"logo": str(LOGO), "favicon": str(FAVICON), "files": PROGRAMS, **options})
 
 
 def picture(path: Path) -> Image.Image:
@@ -129,6 +124,29 @@ def test_a_name_that_cannot_be_shown_everywhere_is_refused(tmp_path: Path, name:
 def test_a_colour_that_is_none_is_refused(tmp_path: Path, colour: str):
     with pytest.raises(GoldenJobsError, match="is no colour: write it as '#b8860b'"):
         make(tmp_path / "out", theme={"color": colour})
+
+
+def test_pictures_are_drawn_again_only_when_something_they_are_made_of_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    logo, out = tmp_path / "logo.png", tmp_path / "out"
+    logo.write_bytes(LOGO.read_bytes())
+    first = make(out, logo=str(logo))
+    drawn = picture(out / "icon-192.png").tobytes()
+
+    def forbidden(*_args: Any) -> None:
+        raise AssertionError("drawn again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(branding, "_files", forbidden)
+        assert make(out, logo=str(logo)) == first
+        for change in ({"product_name": "Another"}, {"theme": {"color": "#000000"}}, {"logo": str(FAVICON)}, {"files": PROGRAMS[:1]}):
+            with pytest.raises(AssertionError, match="drawn again"):
+                make(out, **{"logo": str(logo), **change})
+    (out / "icon-192.png").write_bytes(b"damaged")
+    assert make(out, logo=str(logo)) == first
+    assert picture(out / "icon-192.png").tobytes() == drawn
+    Image.new("RGB", (20, 10), "red").save(logo)
+    assert make(out, logo=str(logo))["files"]["logo.png"] != first["files"]["logo.png"]
+    assert (out / "logo.png").read_bytes() == logo.read_bytes()
 
 
 def brand(branding: dict[str, Any], course_branding: Any, root: str = "/project") -> dict[str, Any]:

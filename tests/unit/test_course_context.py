@@ -54,6 +54,7 @@ def make(
     files: dict[str, str] | None = None,
     path: str = "courseware",
     downloads: Sequence[dict[str, str]] = (),
+    **more: Any,
 ) -> dict[str, Any]:
     archive = tmp_path / "archive.tar"
     with tarfile.open(archive, "w") as tar:
@@ -69,6 +70,9 @@ def make(
         "downloads": [{"headers": {}, "written": None, **item} for item in downloads],
         "site": {},
         "timeout_s": 30,
+        "commit_labels": {},
+        "build": None,
+        **more,
     }
     return course_context.run(SimpleNamespace(params=params), Progress(None))
 
@@ -188,3 +192,11 @@ def test_a_download_is_in_the_context_until_it_is_no_longer_asked_for(tmp_path: 
 def test_a_download_cannot_lie_in_a_repository(tmp_path: Path, repository: Path):
     with pytest.raises(GoldenJobsError, match="lies in the repository"):
         make(tmp_path, repository, downloads=[{"path": "courseware/x", "url": "file:///x", "sha256": "0" * 64}])
+
+
+def test_labels_say_the_commit_of_a_source_and_nothing_else(tmp_path: Path, repository: Path):
+    result = make(tmp_path, repository, commit_labels={"courseware": "courseware"})
+    assert result["labels"] == {"courseware": git(repository, "rev-parse", "HEAD")}
+    assert "build" not in result
+    with pytest.raises(GoldenJobsError, match=r"^commit_labels names data, which is not among the paths of the sources: courseware\.$"):
+        make(tmp_path, repository, commit_labels={"courseware": "data"})
