@@ -4,9 +4,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: golden_job
-short_description: One step of a rollout of Golden Jobs on one OpenPAI cluster
+short_description: One step of a rollout of Golden Jobs on one OpenPAI cluster, or on several at once
 description:
-  - What a rollout does between its plan and the retired old job, one step at a time, for all O(courses) of one cluster together.
+  - What a rollout does between its plan and the retired old job, one step at a time, for all O(courses) of a cluster together.
   - Each step asks the cluster what there is and touches only what has yet to be done, so the same steps complete what an
     interrupted run has left.
   - It is an action plugin alone. It runs on the control node and shows its progress while it waits.
@@ -17,16 +17,27 @@ options:
     description:
       - V(plan) and V(plan_back) (of a rollback) touch nothing and say what would be done. They fail when it may not be done.
       - V(rollout) carries out the RV(plans) of a plan. It submits, waits until the new jobs run, probes them, lets them bake, probes
-        them again, tags them as current, and stops what they replace.
-      - V(undo) stops the new jobs and proves the old ones alive.
+        them again, tags them as current, and stops what they replace. When that fails, it stops the new jobs and proves the old ones alive.
       - V(hold) holds the courses for O(reason), or lifts the hold without one.
+      - V(outcome) returns O(of), one cluster's part of what this module has returned for several, as the host's own result.
     type: str
     required: true
-    choices: [plan, plan_back, rollout, undo, hold]
+    choices: [plan, plan_back, rollout, hold, outcome]
+  clusters:
+    description: Hosts of the inventory on which the step is taken at the same time, by one process.
+    type: list
+    elements: str
+    default: []
+  options:
+    description: With O(clusters), name of the variable that has the other options, but for O(step). Each cluster's own variables count.
+    type: str
+  of:
+    description: For V(outcome), a value of RV(clusters).
+    type: dict
   connection:
     description: How to reach the cluster, the connection options of M(pai_job).
     type: dict
-    required: true
+    default: {}
   cluster:
     description: Name of the cluster for people; the host's name without it.
     type: str
@@ -116,6 +127,20 @@ EXAMPLES = r"""
     settings: "{{ golden_job_cluster }}"
     courses: "{{ golden_job_courses }}"
     plans: "{{ planned.plans }}"
+
+- name: Plan for all clusters at once
+  golden_job:
+    step: plan
+    clusters: "{{ ansible_play_batch }}"
+    options: golden_job_options
+  run_once: true
+  register: asked
+
+- name: Give each its own plan
+  golden_job:
+    step: outcome
+    of: "{{ asked.clusters[inventory_hostname] }}"
+  register: planned
 """
 
 RETURN = r"""
@@ -125,12 +150,11 @@ plans:
       C(reason), C(url), C(image) and C(digest).
   type: list
   elements: dict
-  returned: for all steps but undo and hold
-sentences:
-  description: How each course was left.
-  type: list
-  elements: str
-  returned: for undo
+  returned: for all steps but hold
+clusters:
+  description: The result of each cluster by its name; a failure is one of the results.
+  type: dict
+  returned: with O(clusters)
 lines:
   description: What was held or is no longer held.
   type: list
@@ -140,6 +164,10 @@ outcome:
   description: Outcome of the probe that failed, one of unhealthy, error and undecided.
   type: str
   returned: when a probe failed
+golden_job_seconds:
+  description: Seconds that the step took.
+  type: float
+  returned: always
 golden_job_records:
   description: One entry per course for the run record.
   type: list

@@ -6,13 +6,11 @@ any of them is completed by the same steps in another run.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from . import golden_job, pai_detail, protocol
 from .cluster_status import golden_jobs
@@ -24,6 +22,7 @@ from .pai_session import CONNECTION_SPEC
 from .pai_submit import submit
 from .pai_wait import wait
 from .pulse import Pulse
+from .threads import outcomes
 
 Plan = dict[str, Any]
 Result = TypeVar("Result")
@@ -627,16 +626,14 @@ class Rollout:
         if len(items) < 2:
             return [work(item) for item in items]
         self.client.whoami()  # one login, not one per thread
-        block = {signal.SIGINT, signal.SIGTERM}  # see threads.py
-        with ThreadPoolExecutor(len(items), initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, block)) as pool:
-            futures = [pool.submit(work, item) for item in items]
-        errors = [error for future in futures if (error := future.exception()) is not None]
+        found = outcomes(work, items)
+        errors = [one for one in found if isinstance(one, Exception)]
         for error in errors:
             if not isinstance(error, GoldenJobsError):
                 raise error
         if errors:
             raise GoldenJobsError(" ".join(str(error) for error in errors))
-        return [future.result() for future in futures]
+        return cast("list[Result]", found)
 
 
 #: Tags of which a job has one: a run that shares another's job does not add its own.

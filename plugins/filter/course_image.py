@@ -16,17 +16,19 @@ from ansible.module_utils.golden_jobs.branding import IMAGES
 _COURSEWARE = ("repository", "version", "deploy_key", "known_hosts", "username", "token")
 
 
-def twin(courses, hostvars, course):
-    """A sentence when another course of the catalogue has the same image on the same registry, else an empty text."""
-    ours = hostvars[course]
-    for other in courses:
-        theirs = hostvars[other]
-        if other == course or theirs.get("course_registry") != ours.get("course_registry"):
-            continue
-        if theirs.get("course_image") == ours["course_image"]:
-            places = [place for place in (written.place(one["course_image"]) for one in (ours, theirs)) if place]
+def twin(courses, hostvars, selected):
+    """A sentence when one of the selected courses has the image of another one on the same registry, else an empty text."""
+    known = {}
+    for course in courses:
+        image = hostvars[course].get("course_image")
+        if image is not None:
+            known.setdefault((hostvars[course].get("course_registry"), str(image)), []).append((str(course), image))
+    for (_registry, image), found in known.items():
+        found.sort(key=lambda each: each[0] not in selected)
+        if len(found) > 1 and found[0][0] in selected:
+            places = [place for place in (written.place(each) for _name, each in found[:2]) if place]
             return (
-                f"The courses {course} and {other} have one image name, {ours['course_image']}, and would overwrite each other"
+                f"The courses {found[0][0]} and {found[1][0]} have one image name, {image}, and would overwrite each other"
                 f"{' (' + ' and '.join(places) + ')' if places else ''}: give each its own course_image."
             )
     return ""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.image_modules import Play, build, push
-from tests.support import Registry
+from tests.support import Registry, run_module
 
 
 @pytest.fixture(params=["buildkit", "classic"])
@@ -72,6 +72,34 @@ def test_going_back_to_an_old_context_moves_the_tag_back_without_a_build(course:
     assert back["changed"]
     assert back["pushed_tags"] == ["v1"]
     assert back["digests"]["v1"] == old["digest"]
+
+
+def test_what_the_context_says_of_its_image_is_what_docker_build_finds(course: dict[str, Any], tmp_path: Path):
+    with tarfile.open(tmp_path / "files.tar", "w") as archive:
+        for path in Path(course["context"]).iterdir():
+            archive.add(path, arcname=path.name)
+    made = {**course, "context": str(tmp_path / "made")}
+    options = {name: value for name, value in course.items() if name != "context"}
+
+    def asked() -> dict[str, Any]:
+        files = {"dockerfile": "Dockerfile", "archive": str(tmp_path / "files.tar"), "cache": str(tmp_path / "cache")}
+        answer = run_module("course_context", dest=made["context"], **files, build=options)
+        assert not answer["failed"], answer
+        return dict(answer["build"])
+
+    before = asked()
+    assert before["registry_digest"] is None
+    built = build(made)
+    assert built["changed"]
+    assert {name: built[name] for name in ("reference", "tag", "context_digest")}.items() <= before.items()
+    assert asked()["registry_digest"] is None
+    pushed = push(course, built["tag"])
+    after = asked()
+    assert (after["registry_digest"], after["moving_registry_digest"], after["reference"]) == (
+        pushed["digest"],
+        pushed["digest"],
+        built["reference"],
+    )
 
 
 def test_check_mode_says_what_it_would_do_and_does_nothing(course: dict[str, Any], registry: Registry, engine: Any):

@@ -52,6 +52,8 @@ def test_a_course_without_a_golden_job_is_said(plugin: Any):
 
 def test_two_courses_may_have_one_image_name_on_two_registries_only(plugin: Any):
     courses = {name: {"course_image": "shaiic/x", "course_registry": "hub"} for name in ("OOB1", "OOB2")}
-    assert "OOB1 and OOB2 have one image name, shaiic/x" in plugin.twin(list(courses), courses, "OOB1")
+    courses["OOB3"] = {"course_image": "shaiic/y", "course_registry": "hub"}
+    assert "OOB2 and OOB1 have one image name, shaiic/x" in plugin.twin(list(courses), courses, ["OOB3", "OOB2"])
+    assert plugin.twin(list(courses), courses, ["OOB3"]) == ""
     courses["OOB2"]["course_registry"] = "mirror"
-    assert plugin.twin(list(courses), courses, "OOB1") == ""
+    assert plugin.twin(list(courses), courses, ["OOB1", "OOB2"]) == ""
