@@ -31,8 +31,9 @@ class File:
     gid: int
     mode: int
     """permission bits, set-uid and the like included"""
-    is_file: bool
     size_bytes: int
+    sha256: str | None
+    """of a file's content, where it was asked for"""
 
 
 class ContainerFiles:
@@ -50,28 +51,21 @@ class ContainerFiles:
         stat = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
         return str(stat["linkTarget"]) if stat["mode"] & _GO_MODE_LINK else ""
 
-    def file(self, path: str) -> File | None:
-        """Owner and mode of what a path names in the end; None when nothing is there, or a link that leads nowhere."""
-        with self._member(path) as found:
+    def file(self, path: str, link: str | None, *, with_sha256: bool = False) -> File | None:
+        """What a path names in the end; None when nothing is there. `link`: what `link_target` says of it.
+
+        Each question costs the engine a view of the container's file system: content and the rest come with one.
+        """
+        with self._member(path, link) as found:
             if not found:
                 return None
             entry = found[1]
-            return File(entry.uid, entry.gid, entry.mode & 0o7777, entry.isfile(), entry.size)
-
-    def sha256(self, path: str) -> str | None:
-        """Hexadecimal sha256 of a file's content, read in pieces; None for what is no file."""
-        with self._member(path) as found:
-            content = found[0].extractfile(found[1]) if found and found[1].isfile() else None
-            if content is None:
-                return None
-            digest = hashlib.sha256()
-            while chunk := content.read(_CHUNK_BYTES):
-                digest.update(chunk)
-            return digest.hexdigest()
+            sha256 = _sha256(found[0].extractfile(entry)) if with_sha256 and entry.isfile() else None
+            return File(entry.uid, entry.gid, entry.mode & 0o7777, entry.size, sha256)
 
     def text(self, path: str) -> str:
         """A small text file; empty when it is not there."""
-        with self._member(path) as found:
+        with self._member(path, self.link_target(path)) as found:
             content: IO[bytes] | None = found[0].extractfile(found[1]) if found and found[1].isfile() else None
             return content.read(_TEXT_BYTES).decode(errors="replace") if content else ""
 
@@ -93,10 +87,9 @@ class ContainerFiles:
         return None
 
     @contextlib.contextmanager
-    def _member(self, path: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo] | None]:
+    def _member(self, path: str, link: str | None) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo] | None]:
         """The archive of a path and its first entry, which is the path itself. Nothing more is read than is asked for."""
-        target = self.link_target(path)
-        answer = None if target is None else self._get(target or path)
+        answer = None if link is None else self._get(link or path)
         if answer is None or answer.status_code == 404:
             yield None
             return
@@ -122,3 +115,13 @@ class ContainerFiles:
     def _get(self, path: str) -> Any:
         headers = {"Accept-Encoding": "identity"}  # engines compress it where they may
         return self._api.get(self._url, params={"path": path}, headers=headers, stream=True, timeout=self._api.timeout)
+
+
+def _sha256(content: IO[bytes] | None) -> str | None:
+    """Read in pieces: a data set may be larger than the memory."""
+    if content is None:
+        return None
+    digest = hashlib.sha256()
+    while chunk := content.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -17,10 +17,10 @@ def problem(files: ContainerFiles, check: Mapping[str, Any]) -> str | None:
         return None if link is None else f"{path} exists{_leads_to(link)}"
     if link is None:
         return f"{path} does not exist"
-    found = files.file(path)
+    found = files.file(path, link, with_sha256=image_check_bytes.wanted(check))
     if found is None:
         return f"{path} leads nowhere{_leads_to(link)}"
-    return _mode_problem(found, check) or _owner_problem(files, found, check) or _content_problem(files, found, check)
+    return _mode_problem(found, check) or _owner_problem(files, found, check) or _content_problem(found, check)
 
 
 def _leads_to(link: str) -> str:
@@ -50,13 +50,10 @@ def _owner_problem(files: ContainerFiles, found: File, check: Mapping[str, Any])
     return f"{check['file']} belongs to {has} instead of {wanted}{meant}"
 
 
-def _content_problem(files: ContainerFiles, found: File, check: Mapping[str, Any]) -> str | None:
+def _content_problem(found: File, check: Mapping[str, Any]) -> str | None:
     path = check["file"]
     if not image_check_bytes.wanted(check):
         return None
-    if not found.is_file:
+    if found.sha256 is None:
         return f"{path} is no file"
-    has = files.sha256(path)
-    if has is None:
-        return f"{path} went away while it was read"
-    return image_check_bytes.problem(f"{path} has", has, check)
+    return image_check_bytes.problem(f"{path} has", found.sha256, check)

@@ -52,11 +52,11 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
 
 
 def _row(container: ImageContainer, path: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    file = container.files.file(path)
+    file = container.files.file(path, container.files.link_target(path), with_sha256=True)
     return {
         "path": path,
         "size_bytes": file.size_bytes if file else 0,
-        "sha256": container.files.sha256(path) or "",
+        "sha256": (file.sha256 if file else None) or "",
         "origin": "ours" if known.get("ours") else "",
         "software": known.get("software") or "",
         "url": known.get("url") or "",
