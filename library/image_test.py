@@ -70,6 +70,7 @@ options:
     description:
       - What to look at. Each check has a name and exactly one of V(http), V(command), V(file), V(log_without), V(port), V(user), V(not_root),
         V(label) and V(env_without_secret).
+      - They run side by side, so none may rely on what another does. Only V(log_without) waits for all others, wherever it stands.
       - Regular expressions are Python's and are searched for anywhere; begin with C(^) and end with C($) for the whole text.
     type: list
     elements: dict
@@ -143,6 +144,9 @@ options:
       as_user:
         description: User that runs O(checks[].command), the container's where it is not set.
         type: str
+      needs_server:
+        description: V(false) for a O(checks[].command) that may begin with the container, while its server still starts.
+        type: bool
       exists:
         description: V(false) when there must be nothing at O(checks[].file), not even a broken link.
         type: bool

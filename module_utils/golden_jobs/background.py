@@ -25,9 +25,9 @@ class Background(Generic[Result]):
         except BaseException as error:
             self._error = error
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the call has ended within the time."""
-        self._thread.join(max(0.0, timeout_s))
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether the call has ended within the time, if there is one."""
+        self._thread.join(None if timeout_s is None else max(0.0, timeout_s))
         return not self._thread.is_alive()
 
     def result(self) -> Result:

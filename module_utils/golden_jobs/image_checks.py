@@ -35,6 +35,7 @@ CHECK_SPEC: dict[str, Any] = {
     "rc": {"type": "int"},
     "output": {"type": "str"},
     "as_user": {"type": "str"},
+    "needs_server": {"type": "bool"},
     "exists": {"type": "bool"},
     "owner": {"type": "str"},
     "mode": {"type": "str"},
@@ -44,7 +45,7 @@ CHECK_SPEC: dict[str, Any] = {
 #: Kind of check -> what may stand beside it.
 KINDS: dict[str, frozenset[str]] = {
     "http": frozenset(["status", "header", "contains", "not_contains", "sha256", "same_as"]),
-    "command": frozenset(["rc", "output", "contains", "not_contains", "as_user"]),
+    "command": frozenset(["rc", "output", "contains", "not_contains", "as_user", "needs_server"]),
     "file": frozenset(["exists", "sha256", "same_as", "owner", "mode"]),
     "log_without": frozenset(),
     "port": frozenset(),
@@ -149,15 +150,16 @@ def _pattern_wrong(check: Mapping[str, Any]) -> str | None:
 
 
 class Checks:
-    """Runs the checks of one image on its container."""
+    """Runs the checks of one image on its container, in any number of threads."""
 
-    def __init__(self, container: ImageContainer, image: Mapping[str, Any], address: str | None, progress: Progress) -> None:
-        """`image`: as the engine describes it; `address`: `http://host:port` of the container's main port."""
+    def __init__(self, container: ImageContainer, image: Mapping[str, Any], progress: Progress) -> None:
+        """`image`: as the engine describes it."""
         self._container = container
         self._config: Mapping[str, Any] = image.get("Config") or {}
         self._image_id = image["Id"]
-        self._address = address
         self._progress = progress
+        #: `http://host:port` of the container's main port, for the checks that need the server.
+        self.address: str | None = None
 
     def row(self, check: Mapping[str, Any]) -> dict[str, Any]:
         """`{name, kind, passed, detail, duration_s}`; whatever goes wrong is the check's failure."""
@@ -181,7 +183,7 @@ class Checks:
     def _problem(self, what: str, check: Mapping[str, Any]) -> str | None:
         container, config = self._container, self._config
         problems: dict[str, Callable[[], str | None]] = {
-            "http": lambda: image_check_http.problem(str(self._address), check),
+            "http": lambda: image_check_http.problem(str(self.address), check),
             "command": lambda: image_check_command.problem(container, check),
             "file": lambda: image_check_file.problem(container.files, check),
             "log_without": lambda: _log_problem(container.log(), check["log_without"]),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -38,6 +39,7 @@ class ImageContainer:
         self.files = ContainerFiles(engine, self.name)
         self._memory_mb = memory_mb
         self._shell: str | None = None
+        self._asks_for_shell = threading.Lock()
 
     def start(self, command: str | None, env: Mapping[str, Any], ports: Iterable[int], shm_mb: int, labels: Mapping[str, str]) -> None:
         """Start it with the ports on free loopback ports of the engine's host."""
@@ -120,8 +122,9 @@ class ImageContainer:
 
     def shell(self) -> str | None:
         """`bash`, else `sh`; None where neither can be started."""
-        if self._shell is None:
-            self._shell = next((shell for shell in ("bash", "sh") if self._runs([shell, "-c", ":"])), "")
+        with self._asks_for_shell:  # once, also for checks that begin together
+            if self._shell is None:
+                self._shell = next((shell for shell in ("bash", "sh") if self._runs([shell, "-c", ":"])), "")
         return self._shell or None
 
     def _runs(self, argv: list[str]) -> bool:

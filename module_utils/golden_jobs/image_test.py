@@ -10,6 +10,7 @@ from typing import Any
 from . import image_checks, image_container, image_leftovers, image_ready, run_lock
 from .engine import ENGINE_ERRORS, ENGINE_SPEC, Engine, registry_host
 from .errors import GoldenJobsError
+from .image_check_order import CheckOrder
 from .image_checks import CHECK_SPEC, Checks
 from .image_container import ImageContainer, not_in_engine
 from .progress import Progress, seconds
@@ -96,13 +97,15 @@ def _test(
     ports = sorted({port for port in (port, *(check["port"] for check in checks)) if port})
     labels = image_leftovers.labels(container.image, longest_s)
     container.start(params["command"], params["env"], ports, params["shm_mb"], labels)
+    run_checks = Checks(container, image, progress)
+    order = CheckOrder(checks, run_checks.row)
+    order.begin_without_server()
     # Without a server there is nothing to wait for.
     image_ready.wait(container, port, params["ready_path"] if port else "", params["wait_timeout_s"], progress, may_end=may_end)
-    address = f"http://127.0.0.1:{container.host_port(port)}" if port else None
-    run_check = Checks(container, image, address, progress).row
-    for check in checks:
-        rows.append(run_check(check))
-        progress.say(image_checks.line(rows[-1], checks))
+    run_checks.address = f"http://127.0.0.1:{container.host_port(port)}" if port else None
+    for row in order.rows():
+        rows.append(row)
+        progress.say(image_checks.line(row, checks))
     state = container.state()
     if not state["Running"] and not (may_end and state["ExitCode"] == 0):
         failed = "; ".join(f"{row['name']}: {row['detail']}" for row in rows if not row["passed"])

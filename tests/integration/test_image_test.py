@@ -223,6 +223,46 @@ def test_all_failed_checks_are_reported_together_with_what_is_wrong(image: str, 
     assert failed["msg"].endswith("a golden line for the log")
 
 
+MEET = "echo > /tmp/{mine}; until test -e /tmp/{other}; do busybox usleep 20000; done"
+
+
+def test_checks_run_side_by_side_and_are_reported_in_the_order_in_which_they_are_written(image: str, tmp_path: Path):
+    """Two commands wait for each other in the container."""
+    checks = [
+        {"name": "slow", "command": f"{MEET.format(mine='a', other='b')}; sleep 1"},  # the others have long ended
+        {"name": "log", "log_without": "it is not there yet"},
+        {"name": "quick", "command": MEET.format(mine="b", other="a")},
+        {"name": "page", "http": "/index.html"},
+    ]
+    progress = tmp_path / "progress"
+    options = {"image": image, "command": SERVE, "ready_path": "/index.html", "checks": checks}
+    result = image_test.run(Module(options), Progress(str(progress)))
+    assert [(row["name"], row["passed"]) for row in result["checks"]] == [(check["name"], True) for check in checks]
+    said = [json.loads(line)["text"].split()[1] for line in progress.read_text().splitlines() if json.loads(line)["text"].startswith("ok ")]
+    assert said == [check["name"] for check in checks]
+
+
+def test_the_log_check_sees_what_a_check_that_is_written_after_it_makes_the_server_say(image: str):
+    command = f"busybox mkfifo /tmp/said; while :; do cat /tmp/said; done & exec {SERVE}"
+    checks = [{"name": "log", "log_without": "a late word"}, {"name": "says it", "command": "echo a late word > /tmp/said; sleep 1"}]
+    failed = smoke_test(image, command=command, checks=checks)
+    assert [row["passed"] for row in failed["checks"]] == [False, True]
+    assert failed["checks"][0]["detail"] == "the log has 'a late word'"
+
+
+def test_a_command_that_needs_no_server_begins_before_it_is_ready(image: str):
+    """The server waits for the command: otherwise neither would ever begin."""
+    command = f"until test -e /tmp/early; do busybox usleep 20000; done; exec {SERVE}"
+    checks = [{"name": "early", "command": "echo > /tmp/early", "needs_server": False}, {"name": "page", "http": "/index.html"}]
+    passed = smoke_test(image, command=command, checks=checks, wait_timeout_s=60)
+    assert not passed["failed"], passed
+    failed = smoke_test(
+        image, command="exit 3", checks=[{"name": "early", "command": "sleep 600", "timeout_s": 600, "needs_server": False}]
+    )
+    assert "ended with exit code 3 before it answered" in failed["msg"]
+    assert failed["checks"] == []
+
+
 def test_root_and_secrets_in_an_image_are_found(image: str, engine: Any, registry: Registry):
     dockerfile = (
         f"FROM {image}\nUSER 0\nARG NPM_TOKEN\nRUN true\nENV HTTP_PROXY=http://bob:hush-hush@proxy.example.com:3128\n"

@@ -28,7 +28,7 @@ def check(**options: Any) -> dict[str, Any]:
     "options",
     [
         {"http": "/", "status": 404, "header": {"Server": "x"}, "contains": "a", "not_contains": "b", "sha256": "0" * 64, "same_as": "/x"},
-        {"command": "true", "rc": 3, "output": "^x$", "contains": "a", "not_contains": "b", "as_user": "bob"},
+        {"command": "true", "rc": 3, "output": "^x$", "contains": "a", "not_contains": "b", "as_user": "bob", "needs_server": False},
         {"file": "/x", "exists": True, "owner": "bob:users", "mode": "0644", "sha256": "F" * 64, "same_as": "/x"},
         {"file": "/x", "exists": False},
         {"file": "/system", "mode": "04755", "owner": "1000:100"},
@@ -55,6 +55,7 @@ def test_a_well_written_check_is_taken(options: dict[str, Any]):
         ({"label": {}}, "empty label"),
         ({"command": "true", "status": 200}, "has status, which does not go with command: allowed are contains"),
         ({"log_without": "x", "contains": "x"}, "nothing does"),
+        ({"http": "/", "needs_server": False}, "has needs_server, which does not go with http"),
         ({"http": "index.html"}, "a path begins with /"),
         ({"http": "/", "sha256": "abc"}, "64 hexadecimal digits"),
         ({"http": "/", "header": {"Server": "("}}, "no regular expression"),
