@@ -63,14 +63,9 @@ molecule: $(VENV)/.installed-dev up ## the roles on fresh VMs
 
 test-all: test scenarios molecule ## all of these
 
-bench: demo ## print how long things take
-	python tests/bench/cold_demo.py
-	python tests/bench/noop.py
-	python tests/bench/five_thousand_jobs.py
-	python tests/bench/image_modules.py
-	python tests/bench/context_digest.py
-	python tests/bench/course_image.py
-	python tests/bench/rollout.py
-	python tests/bench/status.py
-	python tests/bench/farm.py
-	python tests/bench/farm.py --provision
+$(VENV)/.installed-bench: tests/bench/requirements.txt $(VENV)/.installed
+	@tools/venv.sh $(VENV) tests/bench/requirements.txt
+	@touch $@
+
+bench: $(VENV)/.installed-bench up ## measure beside a script by hand and a peer's playbook; ONLY=cold,noop for a part
+	python -m tests.bench --only "$(ONLY)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,8 @@ def _records(engine: Any) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def pruned_build_cache(engine: Any, mark: str, context_bytes: int) -> Iterator[None]:
-    """Afterwards the new records are removed that belong to a step with `mark` in it, and the copies of a context of exactly that size."""
+def pruned_build_cache(engine: Any, mark: str, context_bytes: Collection[int]) -> Iterator[None]:
+    """Afterwards the new records are removed that belong to a step with `mark` in it, and the copies of a context of exactly such a size."""
     before = _records(engine)
     try:
         yield
@@ -25,7 +25,7 @@ def pruned_build_cache(engine: Any, mark: str, context_bytes: int) -> Iterator[N
             engine.prune_builds(filters={"id": [name]}, all=True)
 
 
-def _ours(new: dict[str, dict[str, Any]], mark: str, context_bytes: int) -> list[str]:
+def _ours(new: dict[str, dict[str, Any]], mark: str, context_bytes: Collection[int]) -> list[str]:
     """Ids, each before the one that it is based on: the engine keeps what something else is based on."""
     marked = [name for name, record in new.items() if mark in record["Description"]]
     after, before = list(marked), list(marked)
@@ -39,5 +39,5 @@ def _ours(new: dict[str, dict[str, Any]], mark: str, context_bytes: int) -> list
         parent = new[name]["Parent"]
         return 1 + depth(parent) if parent in new else 0
 
-    contexts = [name for name, record in new.items() if record["Description"] == CONTEXT and record["Size"] == context_bytes]
+    contexts = [name for name, record in new.items() if record["Description"] == CONTEXT and record["Size"] in context_bytes]
     return sorted(ours, key=depth, reverse=True) + contexts

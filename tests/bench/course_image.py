@@ -43,7 +43,7 @@ def main() -> None:
     times: dict[str, dict[str, float]] = {"base": {}, "cold": {}, "changed": {}}
     images: dict[str, int] = {}
     bases = {"ours": engine.inspect_image(base_of(context))["Size"]}
-    with tempfile.TemporaryDirectory() as folder, pruned_build_cache(engine, mark, 0):
+    with tempfile.TemporaryDirectory() as folder, pruned_build_cache(engine, mark, ()):
         base = seed_base(context.parent.parent / "base" / "context", Path(folder, "base"), secrets, mark)
         with built(engine, "seed", base, secrets, times["base"]) as seed:
             bases["seed"] = engine.inspect_image(seed)["Size"]

@@ -80,8 +80,8 @@ def content_bytes(context: Path) -> int:
     return sum(path.stat().st_size for path in context.rglob("*") if path.is_file() and path.name != "Dockerfile")
 
 
-def their_ansible(folder: Path) -> Ansible:
-    """The community's collections with their own Ansible, which knows nothing of ours."""
+def their_venv(folder: Path) -> Path:
+    """The virtual environment of the PyPI package `ansible`, made on first use. `folder`: for a file meanwhile."""
     done = THEIR_VENV / ".installed"
     if not done.exists() or done.read_text() != THEIR_REQUIREMENTS:
         requirements = folder / "requirements.txt"
@@ -89,8 +89,13 @@ def their_ansible(folder: Path) -> Ansible:
         THEIR_VENV.parent.mkdir(parents=True, exist_ok=True)
         command([str(ROOT / "tools" / "venv.sh"), str(THEIR_VENV), str(requirements)])
         done.write_text(THEIR_REQUIREMENTS)
+    return THEIR_VENV
+
+
+def their_ansible(folder: Path) -> Ansible:
+    """The community's collections with their own Ansible, which knows nothing of ours."""
     (folder / "ansible.cfg").touch()
-    return Ansible(THEIR_VENV / "bin", folder)
+    return Ansible(their_venv(folder) / "bin", folder)
 
 
 @contextmanager
@@ -125,7 +130,7 @@ def measure_unchanged(engine: Any, folder: Path) -> dict[str, float]:
     context = make_context(folder / "context", QUICK_STEPS, data_mb=1)
     prefix = f"{MARK}-unchanged"
     with (
-        pruned_build_cache(engine, MARK, content_bytes(context)),
+        pruned_build_cache(engine, MARK, [content_bytes(context)]),
         push.empty_registry(engine, folder / "registry") as registry,
         removed_images(engine, prefix),
     ):
@@ -166,7 +171,7 @@ def measure_cold(engine: Any, folder: Path) -> dict[str, float]:
     def fresh(build: Any) -> float:
         context = make_context(folder / f"cold-{uuid.uuid4().hex[:8]}", SLOW_STEPS, DATA_MB)
         try:
-            with pruned_build_cache(engine, MARK, content_bytes(context)), removed_images(engine, prefix):
+            with pruned_build_cache(engine, MARK, [content_bytes(context)]), removed_images(engine, prefix):
                 return float(build(str(context)))
         finally:
             shutil.rmtree(context)
