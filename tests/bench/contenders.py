@@ -175,7 +175,7 @@ class Peer(Contender):
         super().__init__(ground)
 
     def files(self, course: str) -> Path:
-        return self.ground.folder / "peer" / "files" / course
+        return self.ground.folder / "peer" / course
 
     def write_course(self, course: str) -> None:
         super().write_course(course)
@@ -198,8 +198,7 @@ class Peer(Contender):
         courses = {
             course: {
                 "courseware": str(self.courseware(course)),
-                "files": str(self.files(course)),
-                "context": str(self.ground.folder / "peer" / "contexts" / course),
+                "context": str(self.files(course)),
                 "image": f"{self.ground.registry.address}/bench/peer-{course.lower()}",
             }
             for course in COURSES

@@ -34,8 +34,11 @@ _TAGS = """\
   hosts: courses
   tasks:
     - {ansible.builtin.include_role: {name: course_image, tasks_from: context}}
-    - ansible.builtin.include_role: {name: course_image, tasks_from: build, apply: {check_mode: true}}
-    - ansible.builtin.copy: {content: "{{ __course_image_build.tag }}", dest: "{{ playbook_dir }}/{{ inventory_hostname }}.tag", mode: "0644"}
+    - ansible.builtin.copy:
+        content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, ['__course_image_context', 'build', 'tag']))) | to_json }}"
+        dest: "{{ playbook_dir }}/tags.json"
+        mode: "0644"
+      run_once: true
 """
 
 
@@ -106,8 +109,7 @@ class _TinyCourses:
         self.run("tags.yml", "course=all")
         registry = self._ground.registry
         pusher = Pusher(registry.address, (registry.username, registry.password))
-        for name in self._names:
-            tag = (self._ground.project / f"{name}.tag").read_text()
+        for name, tag in json.loads((self._ground.project / "tags.json").read_text()).items():
             pusher.image(f"bench/{name.lower()}", tag, "v1", label=name)
 
     def run(self, playbook: str, variable: str) -> tuple[Sample, str]:
