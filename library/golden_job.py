@@ -29,7 +29,12 @@ options:
     elements: str
     default: []
   options:
-    description: With O(clusters), name of the variable that has the other options, but for O(step). Each cluster's own variables count.
+    description:
+      - With O(clusters), the other options, each with the name of the variable that has its value; each cluster's own counts.
+      - An option whose variable a cluster does not have is left out.
+    type: dict
+  plans_in:
+    description: With O(clusters), name of the variable in which the result of a plan was registered, for V(rollout).
     type: str
   of:
     description: For V(outcome), a value of RV(clusters).
@@ -132,7 +137,10 @@ EXAMPLES = r"""
   golden_job:
     step: plan
     clusters: "{{ ansible_play_batch }}"
-    options: golden_job_options
+    options:
+      connection: golden_job_connection
+      settings: golden_job_cluster
+      courses: golden_job_courses
   run_once: true
   register: asked
 

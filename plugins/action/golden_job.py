@@ -35,7 +35,8 @@ STEPS = ("plan", "plan_back", "rollout", "hold", "outcome")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
     "clusters": {"type": "list", "elements": "str", "default": []},
-    "options": {"type": "str"},
+    "options": {"type": "dict"},
+    "plans_in": {"type": "str"},
     "of": {"type": "dict"},
     "connection": {"type": "dict", "default": {}, "no_log": True},
     "cluster": {"type": "str"},
@@ -74,7 +75,6 @@ class ActionModule(ActionBase):
             return args["of"]
         if not args["options"]:
             return self._on(args, (task_vars or {})["inventory_hostname"])
-        # One after the other: a templating engine is for one thread.
         told = [(cluster, self._told(cluster, args)) for cluster in args["clusters"]]
         found = threads.outcomes(lambda pair: self._on(pair[1], pair[0]), told)
         for one in found:
@@ -88,7 +88,9 @@ class ActionModule(ActionBase):
         host = manager._inventory.get_host(cluster)
         variables = manager.get_vars(play=self._task.get_play(), host=host, task=self._task)
         templar = self._templar.copy_with_new_env(available_variables=variables)
-        return _checked({**templar.template(variables[args["options"]]), "step": args["step"]})
+        options = {option: templar.template(variables[name]) for option, name in args["options"].items() if name in variables}
+        plans = variables[args["plans_in"]]["plans"] if args["plans_in"] else []
+        return _checked({**options, "step": args["step"], "plans": plans})
 
     def _on(self, args, host):
         """The result of the step on one cluster."""

@@ -104,7 +104,13 @@ def change_notebook(repository: Path) -> None:
 
 
 def _write_notebook(path: Path, text: str) -> None:
-    cell: dict[str, object] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": [f"print({text!r})\n"] * 200}
+    cell: dict[str, object] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": [f"print({text!r})\n"] * 200,
+    }
     path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1))
 
 
