@@ -31,6 +31,9 @@ except ImportError:  # reported as one sentence by `PaiSession`
 RATE_LIMIT_WAIT_S = 65
 #: Pauses before the next try after a 401 with a token that should be good (right after a login it may not be stored yet).
 UNAUTHORIZED_PAUSES_S = (0.5, 1.5)
+#: So often one call replaces a token. Logins of a user in the same second have the same one, and whoever logs out first ends it for
+#: all of them: when two runs end their steps together, it may be lost again before it was used.
+MOST_RENEWALS = 3
 #: Pauses before the next try of a login that got no answer, 429 or 5xx.
 LOGIN_PAUSES_S = (0.5, 1.0, 2.0)
 #: A host that does not even open a connection in this time is given up, whatever the time-out for answers.
@@ -192,10 +195,10 @@ class PaiSession:
 
         `once`: do not try again when there is no answer, a 429 or a 5xx (whoever polls tries again anyway).
         A 401 is tried again: right after a login the token may not be stored yet, and any trouble of the server
-        while it checks a token looks like a bad token. With a password, a token that has expired, or that the server lost
-        because two of its writes crossed, is replaced, once.
+        while it checks a token looks like a bad token. With a password, a token is replaced that has expired, that the server
+        lost because two of its writes crossed, or that another run of the same user has given back.
         """
-        renewable = bool(self._password)
+        renewals = MOST_RENEWALS if self._password else 0
         pauses = iter(UNAUTHORIZED_PAUSES_S)
         while True:
             self._login()
@@ -203,12 +206,12 @@ class PaiSession:
             if answer.status_code != 401:
                 self._accepted = True
                 break
-            expired = renewable and (self._accepted or not self._logged_in)
-            pause_s = None if expired else next(pauses, None)
+            expired = self._accepted or not self._logged_in
+            pause_s = None if renewals and expired else next(pauses, None)
             if pause_s is not None:
                 time.sleep(pause_s)
-            elif renewable:
-                self._token, renewable, pauses = None, False, iter(UNAUTHORIZED_PAUSES_S)
+            elif renewals:
+                self._token, renewals, pauses = None, renewals - 1, iter(UNAUTHORIZED_PAUSES_S)
             else:
                 break
         if answer.ok:

@@ -20,6 +20,8 @@ from ansible.module_utils.golden_jobs.progress import Progress
 from tests.sandbox import PASSWORD, Sandbox, fill, sandbox
 from tests.support import wait_for
 
+from pai_sandbox import tokens  # isort: skip
+
 JOB = """\
 protocolVersion: 2
 name: {name}
@@ -266,6 +268,32 @@ def test_a_token_that_the_server_lost_when_two_logins_crossed_is_replaced(cluste
     assert cluster.requests.count("POST /api/v2/authn/basic/login") == 2
 
 
+def test_a_login_that_the_logouts_of_other_runs_take_along_is_made_again(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    """All logins are of the same second, so they have the same token, and each logout ends it for everybody."""
+    now = time.time()
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: now))
+    mine = with_password(cluster)
+    assert mine.get_job("x") is None
+
+    def others_come_and_go() -> None:
+        with with_password(cluster) as other:
+            assert other.get_job("x") is None
+
+    crossings = [others_come_and_go] * 2
+    post_login = PaiClient._post_login
+
+    def login(self: PaiClient, base: str) -> Any:
+        answer = post_login(self, base)
+        if self is mine and crossings:
+            crossings.pop()()
+        return answer
+
+    monkeypatch.setattr(PaiClient, "_post_login", login)
+    others_come_and_go()
+    assert mine.get_job("x") is None
+    assert crossings == []
+
+
 def test_trouble_of_the_server_with_a_good_token_is_waited_through(cluster: Sandbox):
     mine = with_token(cluster)
     assert mine.whoami()["username"] == "op"
@@ -277,7 +305,7 @@ def test_a_login_that_is_not_accepted_any_more_ends(cluster: Sandbox):
     cluster.proxy.fault("GET .*/jobs/", status=401, body=INVALID_TOKEN)
     with pytest.raises(PaiError, match="does not accept the login of 'op', not even a new one"):
         with_password(cluster).get_job("x")
-    assert cluster.requests.count("POST /api/v2/authn/basic/login") <= 2
+    assert cluster.requests.count("POST /api/v2/authn/basic/login") == 1 + pai_session.MOST_RENEWALS
 
 
 def test_a_bad_token_is_one_sentence_with_what_to_do(cluster: Sandbox):
