@@ -148,10 +148,10 @@ def test_two_operators_at_once_end_with_one_of_them_live_and_the_other_told_why(
     for name, image in zip(("alice", "bob"), images, strict=True):
         runs.append(two.start("rollout", "-e", "cluster=c1", "-e", f"course_image_reference={image}", "-e", f"golden_job_operator={name}"))
     outputs = [run.communicate(timeout=180)[0] for run in runs]
-    print(*outputs, sep="\n")  # shown when what follows fails
-    live = two.current("c1")
     codes = [run.returncode for run in runs]
+    print(*outputs, codes, sep="\n")  # shown when what follows fails
     assert 0 in codes, outputs
+    live = two.current("c1")
     for code, output, other in zip(codes, outputs, reversed(outputs), strict=True):
         if code != 0:
             assert "has started golden-OOB3-" in output or "was given up by another run" in output, output
