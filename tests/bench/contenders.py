@@ -36,9 +36,12 @@ class Contender:
         self.ground = ground
         self.key = type(self).__name__.lower()
         self.rounds = 0
+        #: Courses that were not rebuilt since `fresh`.
+        self.unbuilt: list[str] = []
         for course in COURSES:
             make_courseware(self.courseware(course))
             self.write_course(course)
+        self.fresh()
 
     def courseware(self, course: str) -> Path:
         return self.ground.courseware(self.key, course)
@@ -60,6 +63,7 @@ class Contender:
     def fresh(self) -> None:
         """From now on no builder has seen anything above the base image, and no package manager has a cache."""
         self.rounds += 1
+        self.unbuilt = list(COURSES)
         for course in COURSES:
             (self.files(course) / "requirements.txt").write_text(COURSES[course])
         self.mark(f"{self.ground.mark}-{self.rounds}")
@@ -82,6 +86,7 @@ class Contender:
         """Bring the courses to the two clusters. Ends the benchmark if the jobs there did not change as they should."""
         before = [self._live(course) for course in courses]
         sample = self._rebuild(*courses)
+        self.unbuilt = [course for course in self.unbuilt if course not in courses]
         for course, old in zip(courses, before, strict=True):
             new = self._live(course)
             if any(len(names) != 1 for names in new) or any((a == b) == changes for a, b in zip(old, new, strict=True)):
@@ -129,7 +134,9 @@ class Hand(Contender):
         subprocess.run(["git", "clone", "--quiet", str(self.courseware(course)), str(context / "courseware")], check=True)
 
     def mark(self, mark: str) -> None:
-        text = (BY_HAND / "Dockerfile").read_text().replace("BASE", self.ground.base_image).replace("MARK", mark)
+        text = (BY_HAND / "Dockerfile").read_text()
+        for name, value in {"BASE": self.ground.base_image, "WHOSE": self.ground.mark, "MARK": mark}.items():
+            text = text.replace(name, value)
         for course in COURSES:
             (self.files(course) / "Dockerfile").write_text(text)
 
@@ -210,6 +217,7 @@ class Peer(Contender):
         every = {
             **here,
             "base_image": self.ground.base_image,
+            "whose": self.ground.mark,
             "mark": self._mark,
             "pai_user": USER,
             "pai_password": PASSWORD,
@@ -302,6 +310,7 @@ class Ours(Contender):
         for image in engine.images():
             for name in image["RepoTags"] or []:
                 if name.startswith(f"{self.ground.registry.address}/bench/ours-"):
+                    self.ground.nameless.add(image["Id"])
                     engine.remove_image(name, force=True)
 
     def rollout(self, fleet: Clusters, number: int) -> Sample:

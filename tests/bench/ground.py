@@ -48,7 +48,8 @@ _SITE_FILES = {"site_env": "site.env", "site_ca": "site.ca", "site_apt": "site.a
 class Ground:
     """`site`: the local platform's mirrors, proxy and CA; `site_files`: the same as files by name, for `COPY`.
 
-    `mark`: beginning of what tells one round's builds from another's. `contexts`: bytes of the contexts that BuildKit was given.
+    `mark`: what tells this run's builds from another's, and the beginning of what tells one round's. `contexts`: bytes of the contexts
+    that BuildKit was given. `nameless`: ids of images that a scenario took the name of while their jobs ran.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Ground:
     site_files: dict[str, str]
     mark: str
     contexts: set[int] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
 
     @property
     def blobs(self) -> Path:
@@ -145,32 +147,36 @@ def ground() -> Iterator[Ground]:
         registry = Registry(folder / "registry", free_ports(1))
         stack.callback(registry.stop)
         registry.start()
-        stack.callback(_remove_images, engine, registry.address)
+        mark, contexts, nameless = f"bench-{secrets.token_hex(4)}", set[int](), set[str]()
+        stack.callback(_remove_images, engine, registry.address, mark, nameless)
         _log_in(folder, registry)
         base_image = _push_base(folder, engine, registry)
-        mark, contexts = f"bench-{secrets.token_hex(4)}", set[int]()
         stack.enter_context(pruned_build_cache(engine, mark, contexts))
         fleet = stack.enter_context(clusters(folder / "clusters", 2, containers=True, **PACE))
         site = _variable("build_servers", "build_server_site")
-        made = Ground(folder, engine, registry, fleet, base_image, site, _site_files(), mark, contexts)
+        made = Ground(folder, engine, registry, fleet, base_image, site, _site_files(), mark, contexts, nameless)
         _copy_project(made.project)
         yield made
 
 
-def _remove_images(engine: Any, address: str) -> None:
-    """Those of our registry, and those of the same builds that have lost their names; containers of a step that failed hold them."""
-    for container in engine.containers(all=True, filters={"label": "golden-jobs-bench"}):
+def _remove_images(engine: Any, address: str, mark: str, nameless: set[str]) -> None:
+    """Those of our registry, and those of this run that have lost their names; containers of a step that failed hold them.
+
+    Another run's are left alone: it may be building.
+    """
+    label = f"golden-jobs-bench={mark}"
+    for container in engine.containers(all=True, filters={"label": label}):
         engine.remove_container(container["Id"], force=True)
     for image in engine.images():
         for name in image["RepoTags"] or []:
             if name.startswith(f"{address}/"):
                 engine.remove_image(name, force=True)
-    for label in ("golden-jobs-bench", *(f"golden-jobs.course={course}" for course in COURSES)):
-        for image in engine.images(filters={"dangling": True, "label": label}):
-            try:
-                engine.remove_image(image["Id"])
-            except APIError:  # another one is based on it, and takes it along
-                continue
+    dangling = [image["Id"] for image in engine.images(filters={"dangling": True, "label": label})]
+    for image_id in [*dangling, *nameless]:
+        try:
+            engine.remove_image(image_id)
+        except APIError:  # it went with another one, or another one is based on it and takes it along
+            continue
 
 
 def docker_environment(folder: Path) -> dict[str, str]:

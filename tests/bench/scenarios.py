@@ -126,8 +126,9 @@ def _courses(taken: Rounds, contender: Contender) -> None:
 
 def _one_course(taken: Rounds, contender: Contender) -> None:
     key = contender.key
-    if taken.wants("cold", "fresh") or taken.round == 0:  # the others need an image, and take the one of the first round
+    if taken.wants("cold", "fresh"):
         contender.fresh()
+    if ONE in contender.unbuilt:
         sample = contender.rebuild(ONE)
         if taken.wants("cold"):
             taken.add("cold", key, sample)
@@ -158,23 +159,17 @@ def _empty(contender: Contender) -> Sample:
 
 
 def _four_courses(taken: Rounds, contender: Contender) -> None:
-    key = contender.key
-    if isinstance(contender, Hand):
-        # One after another, as a script does it; the first is the cold rebuild, where that was taken.
-        cold = taken.samples.get("cold", {}).get(key, [])[taken.round :]
-        rest = [course for course in COURSES if course != ONE or not cold]
-        if not cold:
-            contender.fresh()
-        if taken.wants("four") or taken.round == 0:
-            for sample in (contender.rebuild(course) for course in rest):
-                cold = [cold[0] + sample] if cold else [sample]
-            if taken.wants("four"):
-                taken.add("four", key, cold[0])
-    elif taken.wants("four") or taken.round == 0:
+    key, by_hand = contender.key, isinstance(contender, Hand)
+    # By hand they are built one after another, and this round's cold rebuild is the first of them.
+    total = taken.samples["cold"][key][taken.round] if by_hand and taken.wants("cold") else None
+    if taken.wants("four") and total is None:
         contender.fresh()
-        sample = contender.rebuild(*COURSES)
-        if taken.wants("four"):
-            taken.add("four", key, sample)
+    batches = [[course] for course in contender.unbuilt] if by_hand else [contender.unbuilt]
+    for batch in filter(None, batches):
+        sample = contender.rebuild(*batch)
+        total = total + sample if total else sample
+    if taken.wants("four") and total:
+        taken.add("four", key, total)
     taken.take("four-noop", key, lambda: contender.rebuild(*COURSES, changes=False))
 
 
