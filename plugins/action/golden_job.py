@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -76,21 +76,24 @@ class ActionModule(ActionBase):
         if not args["options"]:
             return self._on(args, (task_vars or {})["inventory_hostname"])
         told = [(cluster, self._told(cluster, args)) for cluster in args["clusters"]]
-        found = threads.outcomes(lambda pair: self._on(pair[1], pair[0]), told)
+        found = threads.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told)
         for one in found:
             if isinstance(one, Exception):
                 raise one
         return {"changed": False, "clusters": dict(zip(args["clusters"], found, strict=True))}
 
     def _told(self, cluster, args):
-        """The options of this cluster, from the variables that a task on its host would see."""
+        """The options of this cluster, from the variables that a task on its host would see; what is wrong with them is its result."""
         manager = self._task.get_variable_manager()
         host = manager._inventory.get_host(cluster)
         variables = manager.get_vars(play=self._task.get_play(), host=host, task=self._task)
         templar = self._templar.copy_with_new_env(available_variables=variables)
-        options = {option: templar.template(variables[name]) for option, name in args["options"].items() if name in variables}
-        plans = variables[args["plans_in"]]["plans"] if args["plans_in"] else []
-        return _checked({**options, "step": args["step"], "plans": plans})
+        try:
+            options = {option: templar.template(variables[name]) for option, name in args["options"].items() if name in variables}
+            plans = variables[args["plans_in"]]["plans"] if args["plans_in"] else []
+            return _checked({**options, "step": args["step"], "plans": plans})
+        except AnsibleError as error:
+            return {"changed": False, "failed": True, "msg": str(error)}
 
     def _on(self, args, host):
         """The result of the step on one cluster."""

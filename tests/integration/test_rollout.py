@@ -114,6 +114,23 @@ def test_a_cluster_in_passing_trouble_gets_its_job_and_only_one(five: Clusters, 
     assert len({five.revision(name) for name in FIVE}) == 1
 
 
+def test_a_cluster_whose_variables_are_wrong_fails_alone(five: Clusters):
+    fresh_image(five)
+    before = five.jobs("c2")
+    five.host_vars["c2"] = {"golden_job_bake_s": "soon"}
+    five.host_vars["c4"] = {"pai_address": "{{ nobody_has_said_it }}"}
+    try:
+        done = five.run("rollout", "-e", "rollout_max_fail_percentage=50")
+    finally:
+        five.host_vars["c2"] = five.host_vars["c4"] = {}
+    assert done.returncode != 0
+    assert re.search(r"failed +c2: [^\n]*\n[^\n]*golden_job_bake_s|failed +c2: [^\n]*\n[^\n]*bake_s", done.stdout), done.stdout
+    assert re.search(r"failed +c4: [^\n]*\n[^\n]*'nobody_has_said_it' is undefined", done.stdout), done.stdout
+    assert five.jobs("c2") == before
+    assert len({five.revision(name) for name in ("c1", "c3", "c5")}) == 1
+    assert five.run().returncode == 0
+
+
 def test_a_rollback_returns_once_marks_the_revision_bad_and_a_rollout_refuses_it_unless_forced(five: Clusters):
     old = {name: five.revision(name) for name in FIVE}
     fresh_image(five)
