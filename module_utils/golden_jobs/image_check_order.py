@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,8 +13,9 @@ from .image_checks import kind
 Check = Mapping[str, Any]
 Row = dict[str, Any]
 
-#: So many run at the same time. Most of them keep a processor busy, and all of them share the container's memory.
-AT_ONCE = 4
+#: So many run at the same time. Most of them keep a processor busy, so more of them would only be in each other's way, and all of
+#: them share the container's memory.
+AT_ONCE = max(2, min(4, os.cpu_count() or 2))
 
 
 class CheckOrder:
