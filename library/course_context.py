@@ -127,9 +127,41 @@ options:
     default: {}
   build:
     description:
-      - Options of M(docker_build), but for its context and lock. The result then says as RV(build) what it would do with this context, and where
-        the registry has the image already, nothing else is to be done.
+      - The options of M(docker_build) that decide which image it is. The result then says as RV(build) what that module would do with this context;
+        where the registry has the image already, nothing else is to be done.
     type: dict
+    suboptions:
+      name:
+        description: Repository with its registry's host in front.
+        type: str
+        required: true
+      version:
+        description: First part of the immutable tag.
+        type: str
+        required: true
+      labels:
+        description: Labels of the image.
+        type: dict
+        default: {}
+      build_args:
+        description: Build arguments.
+        type: dict
+        default: {}
+      target:
+        description: Stage to build.
+        type: str
+      platform:
+        description: Platform to build for.
+        type: str
+      refresh:
+        description: A string that is part of the context digest.
+        type: str
+      registry_username:
+        description: User of the registry.
+        type: str
+      registry_password:
+        description: The user's password.
+        type: str
   timeout_s:
     description: Seconds that one git command, or one download with its retries, may take.
     type: int
@@ -162,7 +194,7 @@ commits:
   returned: success
   type: dict
 labels:
-  description: O(build.labels) and O(commit_labels) with their commits.
+  description: The labels of O(build) and O(commit_labels) with their commits.
   returned: success
   type: dict
 build:

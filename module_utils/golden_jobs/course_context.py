@@ -21,8 +21,14 @@ from .hashing import hash_files
 from .progress import Progress
 from .runner import PROGRESS_SPEC
 
-#: What `docker_build` is told beyond the folder and what this module has itself.
-_BUILD_SPEC = {name: option for name, option in image_build.SPEC.items() if name not in {*PROGRESS_SPEC, *run_lock.SPEC, "context"}}
+#: Options of `docker_build` that decide which image it is.
+_BUILD_SPEC = {
+    name: image_build.SPEC[name]
+    for name in (
+        *("name", "version", "labels", "build_args", "target", "platform", "refresh"),
+        *("registry_username", "registry_password"),
+    )
+}
 
 SPEC: dict[str, Any] = {
     **PROGRESS_SPEC,
@@ -114,7 +120,8 @@ def _labels(params: dict[str, Any], commits: dict[str, str]) -> dict[str, Any]:
 
 def _decision(params: dict[str, Any], labels: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The result of `docker_build` in check mode, in this process: a second one would cost a second where nothing has changed."""
-    options = {**params["build"], "context": params["dest"], "labels": labels}
+    defaults = {name: option.get("default") for name, option in image_build.SPEC.items()}
+    options = {**defaults, **params["build"], "context": params["dest"], "labels": labels}
     decided = image_build.run(SimpleNamespace(params=options, check_mode=True), progress, quiet=True)
     return {name: value for name, value in decided.items() if name not in ("changed", "diff")}
 

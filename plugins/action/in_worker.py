@@ -16,7 +16,14 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 # Ansible imports this, and all that these import, before it forks its workers: none of them does it again.
-from ansible.module_utils.golden_jobs import branding, cluster_images, cluster_status, registry_delete, registry_tags, status_files
+from ansible.module_utils.golden_jobs import (
+    branding,
+    cluster_images,
+    cluster_status,
+    registry_delete,
+    registry_tags,
+    status_files,
+)
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.plain import plain
 
