@@ -10,7 +10,7 @@ import time
 
 from tests.bench import chart, growth, measure, results
 from tests.bench.ground import ground
-from tests.bench.scenarios import SCENARIOS, run_scenarios
+from tests.bench.scenarios import SCENARIOS, Samples, run_scenarios
 
 PARTS = (*SCENARIOS, "growth-courses", "growth-clusters")
 
@@ -25,10 +25,16 @@ def main() -> None:
     started = time.monotonic()
     print(measure.machine(), flush=True)
     found = results.load()
+
+    def keep(samples: Samples) -> None:
+        results.add_scenarios(found, samples)
+        results.save(found)
+
     with ground() as here:
-        results.add_scenarios(found, run_scenarios(here, wanted, options.rounds))
+        run_scenarios(here, wanted, options.rounds, keep)
         if "growth-courses" in wanted:
             results.add_growth(found, "courses", growth.courses(here, min(options.rounds, growth.ROUNDS)))
+            results.save(found)
         if "growth-clusters" in wanted:
             results.add_growth(found, "clusters", growth.fleets(min(options.rounds, growth.ROUNDS)))
     results.save(found)

@@ -65,8 +65,9 @@ EMPTY_PLAY = "- {name: Nothing, hosts: localhost, gather_facts: false, connectio
 class Rounds:
     """Takes the samples of the scenarios that are wanted, and says each as soon as it is there."""
 
-    def __init__(self, wanted: set[str], rounds: int) -> None:
-        self.wanted, self.rounds, self.round = wanted, rounds, 0
+    def __init__(self, wanted: set[str], rounds: int, keep: Callable[[Samples], None]) -> None:
+        """`keep` is called after each round: what an interrupted benchmark has measured is not lost."""
+        self.wanted, self.rounds, self.round, self.keep = wanted, rounds, 0, keep
         self.samples: Samples = {}
 
     def wants(self, *scenarios: str) -> bool:
@@ -76,6 +77,7 @@ class Rounds:
         for number in range(self.rounds):
             self.round = number
             yield number
+            self.keep(self.samples)
 
     def turn(self, contenders: list[Contender]) -> list[Contender]:
         """All of them; each round begins with another one, so that none is always the first."""
@@ -98,8 +100,8 @@ class Rounds:
         )
 
 
-def run_scenarios(ground: Ground, wanted: set[str], rounds: int) -> Samples:
-    taken = Rounds(wanted, rounds)
+def run_scenarios(ground: Ground, wanted: set[str], rounds: int, keep: Callable[[Samples], None]) -> None:
+    taken = Rounds(wanted, rounds, keep)
     contenders: list[Contender] = [Hand(ground), Peer(ground), Ours(ground)]
     if taken.wants("cold", "noop", "logo", "notebook", "requirement", "fresh", "four", "four-noop"):
         for _round in taken:
@@ -110,7 +112,6 @@ def run_scenarios(ground: Ground, wanted: set[str], rounds: int) -> Samples:
             for _round in taken:
                 for contender in taken.turn(contenders):
                     _clusters(taken, contender, fleet)
-    return taken.samples
 
 
 # ----------------------------------------------------------------------------------------------- images
