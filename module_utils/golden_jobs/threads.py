@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -36,8 +37,8 @@ def at_once(work: Callable[[Argument], Result], items: Iterable[Argument], most:
         return list(pool.map(work, items))
 
 
-def outcomes(work: Callable[[Argument], Result], items: Iterable[Argument]) -> list[Result | Exception]:
-    """The result of each item, or its error, in their order; all at the same time.
+def outcomes(work: Callable[[Argument], Result], items: Iterable[Argument], apart_s: float = 0.0) -> list[Result | Exception]:
+    """The result of each item, or its error, in their order; all at the same time, begun `apart_s` one after the other.
 
     Ctrl-C ends the wait at once: nobody waits for a thread that waits for a cluster.
     """
@@ -49,6 +50,9 @@ def outcomes(work: Callable[[Argument], Result], items: Iterable[Argument]) -> l
         except Exception as error:  # the caller's, as a result
             inbox.put((number, error))
 
-    started = [start(one, number, item) for number, item in enumerate(items)]
+    started = []
+    for number, item in enumerate(items):
+        started.append(start(one, number, item))
+        time.sleep(apart_s)
     found = dict(inbox.get() for _thread in started)
     return [found[number] for number in range(len(started))]

@@ -1,7 +1,7 @@
 """One step of a rollout, in Ansible's own worker: a cluster is asked over HTTP, which needs no module and no connection.
 
-With `clusters` one worker takes the step on all of them at once, a thread for each: a process per cluster would cost 15 MB and a tenth
-of a second each. The step `outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
+With `clusters` one worker takes the step on all of them at once, a thread for each and a process for each processor: a process per
+cluster would cost 15 MB each. The step `outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
 `library/golden_job.py` is its documentation, `module_utils/golden_jobs/golden_rollout.py` does the work.
 """
 
@@ -26,7 +26,7 @@ with contextlib.suppress(ImportError):
     import jsonschema  # noqa: F401 # pylint: disable=unused-import
     import requests  # noqa: F401 # pylint: disable=unused-import
 
-from ansible.module_utils.golden_jobs import plain, threads
+from ansible.module_utils.golden_jobs import plain, shares, threads
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 from ansible.module_utils.golden_jobs.this_run import operator
@@ -57,6 +57,8 @@ SPEC = {
     "stop_timeout_s": {"type": "float", "default": 300.0},
     "patience_s": {"type": "float", "default": 120.0},
 }
+#: The clusters of one process begin so far apart: threads that all want the processor at once spend it on each other.
+APART_S = 0.15
 #: What `rollout` consists of.
 ROLLOUT = ("submit", "prove", "take_over")
 
@@ -75,12 +77,17 @@ class ActionModule(ActionBase):
             return args["of"]
         if not args["options"]:
             return self._on(args, (task_vars or {})["inventory_hostname"])
-        told = [(cluster, self._told(cluster, args)) for cluster in args["clusters"]]
-        found = threads.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told)
+        found = shares.shared(lambda clusters: self._on_all(clusters, args), args["clusters"])
+        return {"changed": False, "clusters": dict(zip(args["clusters"], found, strict=True))}
+
+    def _on_all(self, clusters, args):
+        """The results of the step on these clusters, which are asked at the same time."""
+        told = [(cluster, self._told(cluster, args)) for cluster in clusters]
+        found = threads.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told, APART_S)
         for one in found:
             if isinstance(one, Exception):
                 raise one
-        return {"changed": False, "clusters": dict(zip(args["clusters"], found, strict=True))}
+        return found
 
     def _told(self, cluster, args):
         """The options of this cluster, from the variables that a task on its host would see; what is wrong with them is its result."""

@@ -88,13 +88,19 @@ def markdown(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+_LINKS = """\
+![The same figures as a chart](docs/bench/bench.svg)
+
+All samples and versions: [docs/bench/results.json](docs/bench/results.json)."""
+
+
 def write_readme(text: str, path: Path = ROOT / "README.md") -> None:
-    """Between the markers."""
+    """Between the markers, with the chart."""
     readme = path.read_text()
     before, begin, rest = readme.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if begin and end:
-        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        path.write_text(f"{before}{BEGIN}\n{text}\n\n{_LINKS}\n{END}{after}")
 
 
 def _walls(results: Results) -> str:
