@@ -24,10 +24,9 @@ options:
     required: true
     choices: [plan, plan_back, rollout, hold, outcome]
   clusters:
-    description: Hosts of the inventory on which the step is taken at the same time, by one process.
+    description: Hosts of the inventory on which the step is taken at the same time.
     type: list
     elements: str
-    default: []
   options:
     description:
       - With O(clusters), the other options, each with the name of the variable that has its value; each cluster's own counts.
@@ -40,9 +39,8 @@ options:
     description: For V(outcome), a value of RV(clusters).
     type: dict
   connection:
-    description: How to reach the cluster, the connection options of M(pai_job).
+    description: How to reach the cluster, the connection options of M(pai_job). Needed where neither O(clusters) nor O(of) is given.
     type: dict
-    default: {}
   cluster:
     description: Name of the cluster for people; the host's name without it.
     type: str

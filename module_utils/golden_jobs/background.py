@@ -1,12 +1,15 @@
-"""One call in a thread of its own, for a deadline on what cannot be interrupted."""
+"""Calls in threads of their own: for a deadline on what cannot be interrupted, and for several at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from . import threads
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
@@ -36,3 +39,22 @@ class Background(Generic[Result]):
             raise self._error
         result: Result = self._outcome[0]
         return result
+
+
+def outcomes(work: Callable[[Argument], Result], items: Iterable[Argument], apart_s: float = 0.0) -> list[Result | Exception]:
+    """The result of each item, or its error, in their order; all at the same time, begun `apart_s` one after the other.
+
+    Ctrl-C ends the wait at once: nobody waits for a thread that waits for a cluster.
+    """
+    begun: list[Background[Result]] = []
+    for item in items:
+        begun.append(Background(partial(work, item)))
+        time.sleep(apart_s)
+    found: list[Result | Exception] = []
+    for one in begun:
+        one.wait()
+        try:
+            found.append(one.result())
+        except Exception as error:  # the caller's, as a result
+            found.append(error)
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from . import golden_job, pai_detail, protocol
+from .background import outcomes
 from .cluster_status import golden_jobs
 from .effective_job import effective_job
 from .errors import GoldenJobsError
@@ -22,7 +23,6 @@ from .pai_session import CONNECTION_SPEC
 from .pai_submit import submit
 from .pai_wait import wait
 from .pulse import Pulse
-from .threads import outcomes
 
 Plan = dict[str, Any]
 Result = TypeVar("Result")

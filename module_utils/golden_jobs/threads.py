@@ -6,10 +6,8 @@ waits in a system call is not woken, and Ctrl-C would be noticed only when that 
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -35,24 +33,3 @@ def at_once(work: Callable[[Argument], Result], items: Iterable[Argument], most:
     """`work` of each item, in their order, at most `most` at the same time; the first error is raised."""
     with ThreadPoolExecutor(most, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, _BLOCKED)) as pool:
         return list(pool.map(work, items))
-
-
-def outcomes(work: Callable[[Argument], Result], items: Iterable[Argument], apart_s: float = 0.0) -> list[Result | Exception]:
-    """The result of each item, or its error, in their order; all at the same time, begun `apart_s` one after the other.
-
-    Ctrl-C ends the wait at once: nobody waits for a thread that waits for a cluster.
-    """
-    inbox: queue.SimpleQueue[tuple[int, Result | Exception]] = queue.SimpleQueue()
-
-    def one(number: int, item: Argument) -> None:
-        try:
-            inbox.put((number, work(item)))
-        except Exception as error:  # the caller's, as a result
-            inbox.put((number, error))
-
-    started = []
-    for number, item in enumerate(items):
-        started.append(start(one, number, item))
-        time.sleep(apart_s)
-    found = dict(inbox.get() for _thread in started)
-    return [found[number] for number in range(len(started))]

@@ -26,7 +26,7 @@ with contextlib.suppress(ImportError):
     import jsonschema  # noqa: F401 # pylint: disable=unused-import
     import requests  # noqa: F401 # pylint: disable=unused-import
 
-from ansible.module_utils.golden_jobs import plain, shares, threads
+from ansible.module_utils.golden_jobs import background, plain, shares
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 from ansible.module_utils.golden_jobs.this_run import operator
@@ -34,11 +34,11 @@ from ansible.module_utils.golden_jobs.this_run import operator
 STEPS = ("plan", "plan_back", "rollout", "hold", "outcome")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
-    "clusters": {"type": "list", "elements": "str", "default": []},
+    "clusters": {"type": "list", "elements": "str"},
     "options": {"type": "dict"},
     "plans_in": {"type": "str"},
     "of": {"type": "dict"},
-    "connection": {"type": "dict", "default": {}, "no_log": True},
+    "connection": {"type": "dict", "no_log": True},
     "cluster": {"type": "str"},
     "settings": {"type": "dict", "default": {}},
     "courses": {"type": "list", "elements": "dict", "default": []},
@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
         args = _checked(self._task.args)
         if args["step"] == "outcome":
             return args["of"]
-        if not args["options"]:
+        if args["clusters"] is None:
             return self._on(args, (task_vars or {})["inventory_hostname"])
         found = shares.shared(lambda clusters: self._on_all(clusters, args), args["clusters"])
         return {"changed": False, "clusters": dict(zip(args["clusters"], found, strict=True))}
@@ -83,7 +83,7 @@ class ActionModule(ActionBase):
     def _on_all(self, clusters, args):
         """The results of the step on these clusters, which are asked at the same time."""
         told = [(cluster, self._told(cluster, args)) for cluster in clusters]
-        found = threads.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told, APART_S)
+        found = background.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told, APART_S)
         for one in found:
             if isinstance(one, Exception):
                 raise one
@@ -179,7 +179,10 @@ class ActionModule(ActionBase):
 def _checked(args):
     """The arguments as SPEC wants them; one sentence where they are not."""
     taken = ArgumentSpecValidator(
-        SPEC, required_if=[("step", "outcome", ["of"])], required_one_of=[["of", "options", "connection"]]
+        SPEC,
+        required_if=[("step", "outcome", ["of"])],
+        required_one_of=[["of", "clusters", "connection"]],
+        required_together=[["clusters", "options"]],
     ).validate(plain.plain(args))
     if taken.error_messages:
         raise AnsibleActionFail(f"golden_job: {'; '.join(taken.error_messages)}")

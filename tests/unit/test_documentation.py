@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.support import ROOT, ansible_environment
@@ -137,3 +138,16 @@ def test_the_live_plugin_stands_behind_every_module_that_writes_progress():
 
 def test_the_plugin_that_works_in_the_worker_stands_behind_all_that_it_knows():
     assert links_to("in_worker.py") == set(load(ROOT / "plugins" / "action" / "in_worker.py").WORK)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"step": "plan"}, "one of the following is required: of, clusters, connection"),
+        ({"step": "plan", "clusters": ["c1"]}, "parameters are required together: clusters, options"),
+        ({"step": "outcome", "connection": {}}, "step is outcome but all of the following are missing: of"),
+    ],
+)
+def test_golden_job_refuses_a_step_that_says_nothing_of_where(options: dict[str, Any], words: str):
+    with pytest.raises(AnsibleActionFail, match=words):
+        load(ROOT / "plugins" / "action" / "golden_job.py")._checked(options)
