@@ -156,6 +156,10 @@ options:
       refresh:
         description: A string that is part of the context digest.
         type: str
+      ask_registry:
+        description: Whether to ask the registry for the image.
+        type: bool
+        default: true
       registry_username:
         description: User of the registry.
         type: str

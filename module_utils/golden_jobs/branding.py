@@ -64,13 +64,11 @@ def run(args: Mapping[str, Any], _host: str, _check: bool) -> dict[str, Any]:
     if files is None:
         files = _make(args)
         _write_one(_note(args["dest"]), json.dumps({"made_from": made_from, "files": files}).encode())
-    return {"dest": args["dest"], "files": {name: sha256 for name, sha256 in files.items() if name.endswith((".png", ".ico", ".svg"))}}
+    return {"dest": args["dest"], "files": _pictures(files)}
 
 
 def _make(args: Mapping[str, Any]) -> dict[str, str]:
     """Every file of the folder, by name with its sha256."""
-    if Image is None:
-        raise GoldenJobsError("The Python package pillow is not installed on the control node: `make venv` installs it.")
     pictures = {name: _open(name, _path(args, name), args["written"]) for name in IMAGES}
     files = _files(args, pictures)
     for path in args["files"]:
@@ -79,14 +77,20 @@ def _make(args: Mapping[str, Any]) -> dict[str, str]:
                 files[os.path.basename(path)] = handle.read()
         except OSError as error:
             raise GoldenJobsError(f"The file {path} of the branding cannot be read: {error.strerror}.") from error
-    logos = {
-        name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items()) if name.endswith((".png", ".ico", ".svg"))
-    }
-    description = {"product_name": args["product_name"], "theme": args["theme"], "files": logos}
+    description = {"product_name": args["product_name"], "theme": args["theme"], "files": _pictures(_digests(files))}
     files["brand.json"] = (json.dumps(description, indent=2, sort_keys=True) + "\n").encode()
     _write(args["dest"], files)
     _remove_others(args["dest"], set(files))
+    return _digests(files)
+
+
+def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def _pictures(digests: Mapping[str, str]) -> dict[str, str]:
+    """Without the programs and the description."""
+    return {name: sha256 for name, sha256 in digests.items() if name.endswith((".png", ".ico", ".svg"))}
 
 
 def _made_from(args: Mapping[str, Any]) -> str | None:
@@ -120,8 +124,6 @@ def _note(dest: str) -> str:
 def served_sha256(name: str, path: str) -> str:
     """The sha256 of what a branded image serves as the picture `name` (one of IMAGES) that is declared as the file `path`."""
     wanted = "PNG" if name == "logo" else "ICO"
-    if Image is None:
-        raise GoldenJobsError("The Python package pillow is not installed on the control node: `make venv` installs it.")
     return hashlib.sha256(_as(path, _open(name, path, {}), wanted)).hexdigest()
 
 
@@ -147,6 +149,8 @@ def _where(written: Mapping[str, Any], name: str) -> str:
 
 def _open(name: str, path: str, written: Mapping[str, Any]) -> Any:
     """The picture, fully read, as RGBA; the biggest one of an ICO."""
+    if Image is None:
+        raise GoldenJobsError("The Python package pillow is not installed on the control node: `make venv` installs it.")
     label = f"The {name} {path}{_where(written, name)}"
     if not path:
         raise GoldenJobsError(f"The {name}{_where(written, name)} is empty: write the path of a picture.")

@@ -25,7 +25,7 @@ from .runner import PROGRESS_SPEC
 _BUILD_SPEC = {
     name: image_build.SPEC[name]
     for name in (
-        *("name", "version", "labels", "build_args", "target", "platform", "refresh"),
+        *("name", "version", "labels", "build_args", "target", "platform", "refresh", "ask_registry"),
         *("registry_username", "registry_password"),
     )
 }

@@ -231,7 +231,7 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
 
 def nothing_left(result: Mapping[str, Any]) -> bool:
     """Whether a run has no more to do with this image: both its tags are in the registry, as they shall be."""
-    return bool(result.get("registry_digest")) and result["registry_digest"] == result.get("moving_registry_digest")
+    return bool(result.get("registry_digest")) and result["registry_digest"] == result["moving_registry_digest"]
 
 
 def _require_space(engine: Engine, needed_mb: int) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import ansible.module_utils
 import docker
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
 Times = dict[str, list[float]]
+Contender = TypeVar("Contender")
 
 
 def seconds(action: Callable[[], Any]) -> float:
@@ -68,10 +69,15 @@ def take_turns(contenders: dict[str, Callable[[int], float]], rounds: int) -> Ti
     times: Times = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
+        for name in turn(names, number):
             times[name].append(contenders[name](number))
     return times
+
+
+def turn(names: list[Contender], number: int) -> list[Contender]:
+    """The contenders in the order of that round."""
+    start = number % len(names)
+    return names[start:] + names[:start]
 
 
 def medians(times: Times) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench.contenders import Contender, Hand, Ours, Peer, live
 from tests.bench.ground import COURSES, ONE, PACE, Ground
+from tests.bench.measure import turn
 from tests.bench.resources import Sample, run
 from tests.clusters import Clusters, clusters
 from tests.pusher import Pusher
@@ -79,11 +80,6 @@ class Rounds:
             yield number
             self.keep(self.samples)
 
-    def turn(self, contenders: list[Contender]) -> list[Contender]:
-        """All of them; each round begins with another one, so that none is always the first."""
-        start = self.round % len(contenders)
-        return contenders[start:] + contenders[:start]
-
     def take(self, scenario: str, contender: str, action: Callable[[], Sample]) -> None:
         """Run it if it is wanted."""
         if scenario in self.wanted:
@@ -104,13 +100,13 @@ def run_scenarios(ground: Ground, wanted: set[str], rounds: int, keep: Callable[
     taken = Rounds(wanted, rounds, keep)
     contenders: list[Contender] = [Hand(ground), Peer(ground), Ours(ground)]
     if taken.wants("cold", "noop", "logo", "notebook", "requirement", "fresh", "four", "four-noop"):
-        for _round in taken:
-            for contender in taken.turn(contenders):
+        for number in taken:
+            for contender in turn(contenders, number):
                 _courses(taken, contender)
     if taken.wants("clusters-2", "clusters-10", "clusters-50", "status"):
         with _fifty(ground) as fleet:
-            for _round in taken:
-                for contender in taken.turn(contenders):
+            for number in taken:
+                for contender in turn(contenders, number):
                     _clusters(taken, contender, fleet)
 
 
