@@ -48,6 +48,31 @@ options:
     description: What this cluster lays over a job, C(golden_job_cluster) of the role.
     type: dict
     default: {}
+    suboptions:
+      virtual_cluster:
+        description: Virtual cluster of the jobs.
+        type: str
+      resources:
+        description: Figures that replace those in C(resourcePerInstance), for every task role or below the name of one.
+        type: dict
+      sku:
+        description: SKU of the hived scheduler for every task role.
+        type: str
+      registry_mirrors:
+        description: A registry's address to C(address), C(username) and C(password) of the mirror that this cluster pulls from.
+        type: dict
+      secrets:
+        description: Added to the secrets of each job.
+        type: dict
+      overrides:
+        description: Merged into each job. Maps are merged key by key, anything else replaces, null removes.
+        type: dict
+      course_overrides:
+        description: A course's name to overrides that are merged last.
+        type: dict
+      pins:
+        description: A course's name to the image tag that it stays at on this cluster.
+        type: dict
   courses:
     description: The courses, as the filter C(golden_job_courses) makes them.
     type: list

@@ -31,6 +31,17 @@ from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 from ansible.module_utils.golden_jobs.this_run import operator
 
+#: What a cluster lays over a job; `effective_job` applies it.
+SETTINGS = {
+    "virtual_cluster": {"type": "str"},
+    "resources": {"type": "dict"},
+    "sku": {"type": "str"},
+    "registry_mirrors": {"type": "dict", "no_log": True},
+    "secrets": {"type": "dict", "no_log": True},
+    "overrides": {"type": "dict"},
+    "course_overrides": {"type": "dict"},
+    "pins": {"type": "dict"},
+}
 STEPS = ("plan", "plan_back", "rollout", "hold", "outcome")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
@@ -40,7 +51,7 @@ SPEC = {
     "of": {"type": "dict"},
     "connection": {"type": "dict", "no_log": True},
     "cluster": {"type": "str"},
-    "settings": {"type": "dict", "default": {}},
+    "settings": {"type": "dict", "options": SETTINGS, "default": {}},
     "courses": {"type": "list", "elements": "dict", "default": []},
     "plans": {"type": "list", "elements": "dict", "default": []},
     "operator": {"type": "str", "default": ""},
@@ -58,7 +69,7 @@ SPEC = {
     "patience_s": {"type": "float", "default": 120.0},
 }
 #: The clusters of one process begin so far apart: threads that all want the processor at once spend it on each other.
-APART_S = 0.15
+APART_S = 0.1
 #: What `rollout` consists of.
 ROLLOUT = ("submit", "prove", "take_over")
 

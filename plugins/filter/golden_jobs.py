@@ -107,6 +107,11 @@ def all_plan_lines(clusters, hostvars):
     return [line for cluster in clusters for line in plan_lines(hostvars[cluster]["golden_job_planned"]["plans"], cluster)]
 
 
+def outdated(clusters, hostvars):
+    """Those of the clusters that have something to do, in their order."""
+    return [cluster for cluster in clusters if any(plan["candidate"] for plan in hostvars[cluster]["golden_job_planned"]["plans"])]
+
+
 def _live_line(course, cluster, job):
     return f"  {course} on {cluster}: {job['url'] or 'no address'}  ({job['name']})"
 
@@ -145,6 +150,7 @@ class FilterModule:
             "golden_job_smoke": smoke,
             "golden_job_plan_lines": plan_lines,
             "golden_job_all_plan_lines": all_plan_lines,
+            "golden_job_outdated": outdated,
             "golden_job_url": url,
             "student_environment_plan": environment_plan,
             "student_environment_source": environment_source,

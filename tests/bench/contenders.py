@@ -276,7 +276,7 @@ class Ours(Contender):
             "pai_clusters": {"hosts": {name: {**cluster, "pai_address": fleet.sandboxes.url(name)} for name in fleet.names}},
         }
         path = self.ground.project / "inventory" / "bench" / "hosts.json"
-        path.write_text(json.dumps({"all": {"children": {**groups, "golden_job_outdated": {}, "base_images": {}}}}))
+        path.write_text(json.dumps({"all": {"children": {**groups, "base_images": {}}}}))
 
     @property
     def work(self) -> Path:

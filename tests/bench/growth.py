@@ -100,7 +100,6 @@ class _TinyCourses:
             "build_servers": {"hosts": {"build": server}},
             "registries": {"hosts": {"registry": registry}},
             "pai_clusters": {"hosts": {name: {**cluster, "pai_address": fleet.sandboxes.url(name)} for name in fleet.names}},
-            "golden_job_outdated": {},
             "base_images": {},
         }
 

@@ -172,9 +172,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory, engine: Any, tiny_image: str)
         }
         for course in COURSES
     }
-    (project / "inventory" / "courses.yml").write_text(
-        json.dumps({"golden_job_outdated": {}, "base_images": {}, "courses": {"hosts": catalogue}})
-    )
+    (project / "inventory" / "courses.yml").write_text(json.dumps({"base_images": {}, "courses": {"hosts": catalogue}}))
     bridge = str(ipaddress.ip_network(engine.inspect_network("bridge")["IPAM"]["Config"][0]["Subnet"])[1])
     registry = Registry(folder / "registry", free_ports(1), host=bridge)
     registry.start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 from . import routes_accounts, routes_cluster, routes_jobs, routes_logs, routes_users
@@ -18,7 +19,7 @@ from .bodies import parse_body
 from .context import Server, TooManyRequests
 from .engine import Engine
 from .errors import PaiError, error_answer, no_api
-from .faults import FaultInjector, Faults, Hooks, without_prefix
+from .faults import AsgiApp, FaultInjector, Faults, Hooks, Message, Receive, Send, without_prefix
 from .launcher import Launcher
 from .ledger import Ledger
 from .limits import RateLimiter, Verdict
@@ -102,37 +103,52 @@ def _log_request(request: Request, status: int) -> None:
     log.info("%s %s -> %d", request.method, path, status)
 
 
-Next = Callable[[Request], Awaitable[Response]]
-
-
-async def _like_express(request: Request, call_next: Next) -> Response:
+class _LikeExpress:
     """Preflight, body, rate limit and path rules, in the order in which the real server applies them."""
-    request.state.original_url = _original_url(request)
-    if request.method == "OPTIONS":
-        return Response(status_code=204, headers=_CORS_HEADERS)
-    try:
-        request.state.body = parse_body(await request.body(), request.headers.get("content-type", ""))
-    except PaiError as error:
-        _log_request(request, error.status)
-        return error_answer(error)
-    server: Server = request.app.state.server
-    request.state.rate = server.all_limit.hit(_address(request))
-    if request.state.rate and request.state.rate.exceeded:
-        return _too_many(request.state.rate)
-    request.scope["path"] = _plain_path(request.scope["path"])
-    if request.method == "HEAD":
-        request.scope["method"] = "GET"
-    try:
-        _check_encoding(_raw_path(request))
-        response = await call_next(request)
-    except PaiError as error:
-        response = error_answer(error)
-    rate: Verdict | None = request.state.rate
-    if rate:
-        response.headers.update(rate.headers())
-    response.headers["access-control-allow-origin"] = "*"
-    _log_request(request, response.status_code)
-    return response
+
+    def __init__(self, app: AsgiApp, server: Server) -> None:
+        self._app = app
+        self._server = server
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a request, or have a route answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        request.state.original_url = _original_url(request)
+        if request.method == "OPTIONS":
+            await Response(status_code=204, headers=_CORS_HEADERS)(scope, receive, send)
+            return
+        try:
+            request.state.body = parse_body(await request.body(), request.headers.get("content-type", ""))
+        except PaiError as error:
+            _log_request(request, error.status)
+            await error_answer(error)(scope, receive, send)
+            return
+        request.state.rate = self._server.all_limit.hit(_address(request))
+        if request.state.rate and request.state.rate.exceeded:
+            await _too_many(request.state.rate)(scope, receive, send)
+            return
+        scope["path"] = _plain_path(scope["path"])
+        if request.method == "HEAD":
+            scope["method"] = "GET"
+
+        async def shown(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if request.state.rate:
+                    headers.update(request.state.rate.headers())
+                headers["access-control-allow-origin"] = "*"
+                _log_request(request, message["status"])
+            await send(message)
+
+        try:
+            _check_encoding(_raw_path(request))
+        except PaiError as error:
+            await error_answer(error)(scope, receive, shown)
+            return
+        await self._app(scope, receive, shown)
 
 
 async def _on_pai_error(request: Request, error: Exception) -> Response:
@@ -207,7 +223,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.server = server
-    app.middleware("http")(_like_express)
+    app.add_middleware(_LikeExpress, server=server)
     hooks = Hooks(reset, server.tokens.expire_logins, restart)
     app.add_middleware(FaultInjector, faults=faults or Faults(settings.faults_file), hooks=hooks)
     app.add_exception_handler(PaiError, _on_pai_error)

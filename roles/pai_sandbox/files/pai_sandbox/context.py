@@ -1,4 +1,8 @@
-"""What the routes share: the parts of the server, and who sent a request."""
+"""What the routes share: the parts of the server, and who sent a request.
+
+Routes and their dependencies are coroutines as far as they ask nobody but the store: a thread for each, as FastAPI gives to plain functions,
+costs several times what they do.
+"""
 
 from __future__ import annotations
 
@@ -66,28 +70,16 @@ def refuse_others(caller: Caller) -> None:
         raise forbidden("Non-admin is not allow to do this operation.")
 
 
-def admin_of(request: Request) -> Caller:
-    """Who sent a request; 403 for whoever is not an admin."""
-    caller = caller_of(request)
-    refuse_others(caller)
-    return caller
-
-
-def basic_only(request: Request) -> None:
+async def basic_only(request: Request) -> None:
     """404 where logins are left to an identity provider: the route does not exist there."""
     if server_of(request).settings.authn == OIDC:
         raise no_api(request.state.original_url)
 
 
-def oidc_only(request: Request) -> None:
+async def oidc_only(request: Request) -> None:
     """404 where there is no identity provider."""
     if server_of(request).settings.authn != OIDC:
         raise no_api(request.state.original_url)
-
-
-def body_of(request: Request) -> Any:
-    """The parsed body of a request."""
-    return request.state.body
 
 
 def count(request: Request, limiter: RateLimiter, caller: Caller) -> None:
@@ -107,9 +99,34 @@ def job_of(server: Server, frame: str) -> Row:
     return job
 
 
-CurrentServer = Annotated[Server, Depends(server_of)]
-CurrentCaller = Annotated[Caller, Depends(caller_of)]
+async def _server(request: Request) -> Server:
+    return server_of(request)
+
+
+async def _caller(request: Request) -> Caller:
+    return caller_of(request)
+
+
+async def _person(request: Request) -> Caller:
+    return person_of(request)
+
+
+async def _admin(request: Request) -> Caller:
+    caller = caller_of(request)
+    refuse_others(caller)
+    return caller
+
+
+async def _body(request: Request) -> Any:
+    return request.state.body
+
+
+CurrentServer = Annotated[Server, Depends(_server)]
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+#: 403 for whoever is not an admin.
+CurrentAdmin = Annotated[Caller, Depends(_admin)]
+#: 403 for an application token.
+CurrentPerson = Annotated[Caller, Depends(_person)]
 BasicOnly = Annotated[None, Depends(basic_only)]
-CurrentAdmin = Annotated[Caller, Depends(admin_of)]
-CurrentPerson = Annotated[Caller, Depends(person_of)]
-Body = Annotated[Any, Depends(body_of)]
+#: The parsed body.
+Body = Annotated[Any, Depends(_body)]

@@ -27,7 +27,7 @@ _OIDC_ROUTE = [Depends(oidc_only)]
 
 @router.get("/api/v1/authn/info")
 @router.get("/api/v2/authn/info")
-def authn_info(server: CurrentServer) -> Response:
+async def authn_info(server: CurrentServer) -> Response:
     """How to log in."""
     oidc = server.settings.authn == OIDC
     uri = "/api/v1/authn/oidc/login" if oidc else "/api/v1/authn/basic/login"
@@ -38,7 +38,7 @@ def authn_info(server: CurrentServer) -> Response:
 @router.post("/api/v2/authn/basic/login")
 @router.post("/api/v1/token")
 @router.post("/api/v2/tokens")
-def login(server: CurrentServer, basic: BasicOnly, body: Body) -> Response:
+async def login(server: CurrentServer, basic: BasicOnly, body: Body) -> Response:
     """A login token for a user name and a password; every failure is a 400."""
     given = inputs.check_input(body, _LOGIN)
     user = server.users.get(given["username"])
@@ -54,7 +54,7 @@ def login(server: CurrentServer, basic: BasicOnly, body: Body) -> Response:
 
 @router.delete("/api/v1/authn/basic/logout", dependencies=[Depends(basic_only)])
 @router.delete("/api/v2/authn/basic/logout", dependencies=[Depends(basic_only)])
-def logout(server: CurrentServer, caller: CurrentPerson) -> Response:
+async def logout(server: CurrentServer, caller: CurrentPerson) -> Response:
     """Revoke the token of the request."""
     server.tokens.revoke(caller.username, caller.token)
     return answer({"message": "Logout successfully"})
@@ -62,7 +62,7 @@ def logout(server: CurrentServer, caller: CurrentPerson) -> Response:
 
 @router.get("/api/v1/authn/oidc/login", dependencies=_OIDC_ROUTE)
 @router.get("/api/v2/authn/oidc/login", dependencies=_OIDC_ROUTE)
-def oidc_login() -> Response:
+async def oidc_login() -> Response:
     """Off to the identity provider, which only a browser can use."""
     query = urlencode({"response_type": "code", "response_mode": "form_post", "scope": "openid profile"})
     return Response(status_code=302, headers={"location": f"{_IDENTITY_PROVIDER}/authorize?{query}"})
@@ -70,28 +70,28 @@ def oidc_login() -> Response:
 
 @router.get("/api/v1/authn/oidc/logout", dependencies=_OIDC_ROUTE)
 @router.get("/api/v2/authn/oidc/logout", dependencies=_OIDC_ROUTE)
-def oidc_logout() -> Response:
+async def oidc_logout() -> Response:
     """Off to the identity provider."""
     return Response(status_code=302, headers={"location": f"{_IDENTITY_PROVIDER}/logout"})
 
 
 @router.get("/api/v1/token/check")
 @router.get("/api/v2/tokens/check")
-def check_token(caller: CurrentCaller) -> Response:
+async def check_token(caller: CurrentCaller) -> Response:
     """What stands in the token of the request."""
     return answer({**caller.payload, "admin": caller.admin})
 
 
 @router.post("/api/v1/token/application")
 @router.post("/api/v2/tokens/application")
-def create_application_token(server: CurrentServer, caller: CurrentPerson) -> Response:
+async def create_application_token(server: CurrentServer, caller: CurrentPerson) -> Response:
     """A token that never expires, for scripts."""
     return answer({"token": server.tokens.create(caller.username, application=True), "application": True})
 
 
 @router.get("/api/v1/token")
 @router.get("/api/v2/tokens")
-def list_tokens(server: CurrentServer, caller: CurrentPerson) -> Response:
+async def list_tokens(server: CurrentServer, caller: CurrentPerson) -> Response:
     """The caller's tokens; an empty object when there are none."""
     tokens = [token for token in server.tokens.of(caller.username) if server.tokens.read(token)]
     return answer({"tokens": tokens or {}})
@@ -99,7 +99,7 @@ def list_tokens(server: CurrentServer, caller: CurrentPerson) -> Response:
 
 @router.delete("/api/v1/token/{token}")
 @router.delete("/api/v2/tokens/{token}")
-def revoke_token(server: CurrentServer, caller: CurrentPerson, token: str) -> Response:
+async def revoke_token(server: CurrentServer, caller: CurrentPerson, token: str) -> Response:
     """Revoke an own token; one that is revoked already is fine."""
     payload = jwt.payload_of(token)
     if payload is None:

@@ -29,14 +29,14 @@ _STATUS = [inputs.Field("vcStatus", inputs.one_of("stopped", "running"))]
 
 @router.api_route("/api/v2/info", methods=_ANY_METHOD)
 @router.api_route("/api/v1", methods=_ANY_METHOD)
-def info(server: CurrentServer) -> Response:
+async def info(server: CurrentServer) -> Response:
     """Name, version and way to log in; needs no token."""
     authn = server.settings.authn
     return answer({"name": "PAI RESTful API", "version": "v1.8.1", "launcherType": "k8s", "authnMethod": authn})
 
 
 @router.api_route("/api/v2", methods=_ANY_METHOD)
-def banner() -> Response:
+async def banner() -> Response:
     """A line of text."""
     return Response("PAI RESTful API v2 (beta version)", media_type="text/plain; charset=utf-8")
 
@@ -95,7 +95,7 @@ def _nodes(server: Server) -> dict[str, Any]:
 
 
 @router.get("/api/v2/virtual-clusters")
-def list_virtual_clusters(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
+async def list_virtual_clusters(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
     """All virtual clusters, or with ``?nodes`` the GPUs of each node."""
     return answer(_nodes(server) if "nodes" in request.query_params else _virtual_clusters(server))
 
@@ -109,7 +109,7 @@ def _check_name(request: Request, name: str) -> None:
 
 
 @router.get("/api/v2/virtual-clusters/{name}")
-def get_virtual_cluster(request: Request, server: CurrentServer, name: str) -> Response:
+async def get_virtual_cluster(request: Request, server: CurrentServer, name: str) -> Response:
     """One virtual cluster."""
     _check_name(request, name)
     caller_of(request)
@@ -131,7 +131,7 @@ def _check_admin(request: Request, fields: list[inputs.Field] | None, body: Any)
 
 
 @router.put("/api/v2/virtual-clusters/{name}")
-def put_virtual_cluster(request: Request, server: CurrentServer, name: str, body: Body) -> Response:
+async def put_virtual_cluster(request: Request, server: CurrentServer, name: str, body: Body) -> Response:
     """Not there on Kubernetes."""
     _check_name(request, name)
     _check_admin(request, _CAPACITY, body)
@@ -141,7 +141,7 @@ def put_virtual_cluster(request: Request, server: CurrentServer, name: str, body
 
 
 @router.delete("/api/v2/virtual-clusters/{name}")
-def delete_virtual_cluster(request: Request, name: str) -> Response:
+async def delete_virtual_cluster(request: Request, name: str) -> Response:
     """Not there on Kubernetes."""
     _check_name(request, name)
     _check_admin(request, None, None)
@@ -151,7 +151,7 @@ def delete_virtual_cluster(request: Request, name: str) -> Response:
 
 
 @router.put("/api/v2/virtual-clusters/{name}/status")
-def put_virtual_cluster_status(request: Request, name: str, body: Body) -> Response:
+async def put_virtual_cluster_status(request: Request, name: str, body: Body) -> Response:
     """Not there on Kubernetes."""
     _check_name(request, name)
     given = _check_admin(request, _STATUS, body)
@@ -162,7 +162,7 @@ def put_virtual_cluster_status(request: Request, name: str, body: Body) -> Respo
 
 
 @router.get("/api/v2/cluster/sku-types")
-def sku_types(request: Request, caller: CurrentCaller) -> Response:
+async def sku_types(request: Request, caller: CurrentCaller) -> Response:
     """Without the hived scheduler there are no SKUs, and no cluster to ask for."""
     cluster = js_values.joined(request, "vc")
     if cluster:
@@ -175,7 +175,7 @@ def _summary(storage: Storage) -> dict[str, Any]:
 
 
 @router.get("/api/v2/storages")
-def list_storages(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
+async def list_storages(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
     """The storages of the caller, or with ``?default=true`` those that a job gets without naming any."""
     only_default = js_values.only(request, "default") == "true"
     shown = [storage for storage in server.settings.storages if storage.default or not only_default]
@@ -183,7 +183,7 @@ def list_storages(request: Request, server: CurrentServer, caller: CurrentCaller
 
 
 @router.get("/api/v2/storages/{name}")
-def get_storage(server: CurrentServer, caller: CurrentCaller, name: str) -> Response:
+async def get_storage(server: CurrentServer, caller: CurrentCaller, name: str) -> Response:
     """One storage with where it is."""
     found = next((storage for storage in server.settings.storages if storage.name == name), None)
     if found is None:
@@ -193,14 +193,14 @@ def get_storage(server: CurrentServer, caller: CurrentCaller, name: str) -> Resp
 
 
 @router.get("/api/v2/alerts")
-def list_alerts(caller: CurrentCaller) -> Response:
+async def list_alerts(caller: CurrentCaller) -> Response:
     """Nothing here raises alerts."""
     return answer([])
 
 
 @router.get("/api/v1/kubernetes/nodes")
 @router.get("/api/v2/kubernetes/nodes")
-def list_nodes(server: CurrentServer, caller: CurrentAdmin) -> Response:
+async def list_nodes(server: CurrentServer, caller: CurrentAdmin) -> Response:
     """The workers as Kubernetes lists them, with the fields that clients read."""
     items = [
         {
@@ -217,7 +217,7 @@ def list_nodes(server: CurrentServer, caller: CurrentAdmin) -> Response:
 
 @router.get("/api/v1/kubernetes/pods")
 @router.get("/api/v2/kubernetes/pods")
-def list_pods(server: CurrentServer, caller: CurrentAdmin) -> Response:
+async def list_pods(server: CurrentServer, caller: CurrentAdmin) -> Response:
     """The pods of tasks that have a place."""
     tasks = [task for task in server.store.open_tasks() if task["pod_uid"]]
     items = [{"metadata": {"uid": task["pod_uid"]}, "spec": {"nodeName": task["node_name"]}} for task in tasks]

@@ -46,7 +46,7 @@ _ORDER_COLUMNS = {
 
 
 @router.post("/api/v2/jobs")
-def submit(request: Request, server: CurrentServer, caller: CurrentCaller, body: Body) -> Response:
+async def submit(request: Request, server: CurrentServer, caller: CurrentCaller, body: Body) -> Response:
     """Keep a new job; the cluster takes it up afterwards."""
     count(request, server.submit_limit, caller)
     spec = read_job(body)
@@ -124,7 +124,7 @@ def _order(words: list[str] | None) -> str:
 
 
 @router.get("/api/v2/jobs")
-def list_jobs(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
+async def list_jobs(request: Request, server: CurrentServer, caller: CurrentCaller) -> Response:
     """A page of all users' jobs."""
     count(request, server.list_limit, caller)
     query = JobQuery(
@@ -179,19 +179,19 @@ def _detail(server: Server, frame: str, wanted: float | None = None) -> dict[str
 
 
 @router.get("/api/v2/jobs/{frame}")
-def get_job(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
+async def get_job(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """A job with its latest attempt."""
     return answer(_detail(server, frame))
 
 
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}")
-def get_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str) -> Response:
+async def get_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str) -> Response:
     """A job with one attempt; what is not a number stands for the latest."""
     return answer(_detail(server, frame, js_values.number_of(attempt)))
 
 
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}/taskRoles/{role}/taskIndex/{index}/attempts")
-def get_task(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str, role: str, index: str) -> Response:
+async def get_task(server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str, role: str, index: str) -> Response:
     """One task with its attempts."""
     job, task = _task(server, frame, attempt, role, index)
     return answer(views.task_history(job, task))
@@ -213,7 +213,7 @@ def _task(server: Server, frame: str, attempt: str, role: str, index: str) -> tu
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts/healthz")
-def attempts_health(caller: CurrentCaller) -> Response:
+async def attempts_health(caller: CurrentCaller) -> Response:
     """Whether the history of attempts can be read."""
     return Response("ok", media_type="text/html; charset=utf-8")
 
@@ -224,7 +224,7 @@ def _old_attempt(server: Server, job: Row, attempt: Row | None, latest: bool) ->
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts")
-def list_attempts(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
+async def list_attempts(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """All attempts in the form of old versions, the latest first and the earlier ones after it, oldest first."""
     job = server.store.job(frame)
     if job is None:
@@ -235,7 +235,7 @@ def list_attempts(server: CurrentServer, caller: CurrentCaller, frame: str) -> R
 
 
 @router.get("/api/v2/jobs/{frame}/job-attempts/{index}")
-def get_old_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, index: str) -> Response:
+async def get_old_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, index: str) -> Response:
     """One attempt in the form of old versions; the server calls each of them the latest."""
     job = job_of(server, frame)
     wanted = js_values.number_of(index)
@@ -248,7 +248,7 @@ def get_old_attempt(server: CurrentServer, caller: CurrentCaller, frame: str, in
 
 
 @router.get("/api/v2/jobs/{frame}/config")
-def get_config(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
+async def get_config(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """The submitted job file with masked secrets: JSON under a YAML content type."""
     config = js_yaml.safe_load(job_of(server, frame)["config"])
     text = json.dumps(config, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -256,13 +256,13 @@ def get_config(server: CurrentServer, caller: CurrentCaller, frame: str) -> Resp
 
 
 @router.get("/api/v2/jobs/{frame}/ssh")
-def get_ssh(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
+async def get_ssh(server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """Never there on Kubernetes."""
     raise PaiError(404, "NoJobSshInfoError", f"SSH info of job {frame} is not found.")
 
 
 @router.get("/api/v2/jobs/{frame}/events")
-def get_events(request: Request, server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
+async def get_events(request: Request, server: CurrentServer, caller: CurrentCaller, frame: str) -> Response:
     """What Kubernetes reported about a job, newest first."""
     job = job_of(server, frame)
     rows = server.store.events(frame, request.query_params.getlist("type"))
@@ -270,7 +270,7 @@ def get_events(request: Request, server: CurrentServer, caller: CurrentCaller, f
 
 
 @router.get("/api/v2/jobs/{frame}/attempts/{attempt}/taskRoles/{role}/taskIndex/{index}/attempts/{task_attempt}/logs")
-def get_logs(
+async def get_logs(
     request: Request, server: CurrentServer, caller: CurrentCaller, frame: str, attempt: str, role: str, index: str, task_attempt: str
 ) -> Response:
     """Links to the logs of one attempt of a task; every trouble but a missing log is one and the same 500."""
@@ -296,7 +296,7 @@ def _no_log_list() -> PaiError:
 
 
 @router.put("/api/v2/jobs/{frame}/executionType")
-def execute(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
+async def execute(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
     """Record that a job is to stop or to start; START does not bring back a job that is over."""
     value = inputs.check_input(body, _EXECUTION)["value"]
     job = job_of(server, frame)
@@ -319,7 +319,7 @@ def _tag_of(server: Server, caller: Caller, frame: str, body: Any, action: str) 
 
 
 @router.put("/api/v2/jobs/{frame}/tag")
-def add_tag(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
+async def add_tag(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
     """Add a tag; one that is there already is fine."""
     value = _tag_of(server, caller, frame, body, "add tag to")
     if len(value) > _LONGEST_TAG:
@@ -329,7 +329,7 @@ def add_tag(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body
 
 
 @router.delete("/api/v2/jobs/{frame}/tag")
-def delete_tag(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
+async def delete_tag(server: CurrentServer, caller: CurrentCaller, frame: str, body: Body) -> Response:
     """Delete a tag; one that is not there is a 404."""
     value = _tag_of(server, caller, frame, body, "delete tag from")
     if not server.store.delete_tag(frame, value):

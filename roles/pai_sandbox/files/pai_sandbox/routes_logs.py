@@ -14,7 +14,7 @@ _NEEDED = ("username", "framework-name", "pod-uid", "taskrole")
 
 
 @router.get("/healthz")
-def health() -> Response:
+async def health() -> Response:
     """The proxy's own sign of life."""
     return Response("Pylon ready.", media_type="text/plain")
 

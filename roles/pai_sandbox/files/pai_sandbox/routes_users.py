@@ -29,7 +29,7 @@ _EXTENSION = [inputs.Field("extension", _OBJECT, required=False)]
 
 @router.get("/api/v2/user")
 @router.get("/api/v2/users")
-def list_users(server: CurrentServer, caller: CurrentCaller) -> Response:
+async def list_users(server: CurrentServer, caller: CurrentCaller) -> Response:
     """All users, for any user."""
     return answer([server.users.shown(user) for user in server.users.all()])
 
@@ -37,7 +37,7 @@ def list_users(server: CurrentServer, caller: CurrentCaller) -> Response:
 @router.get("/api/v1/user/{username}")
 @router.get("/api/v2/user/{username}")
 @router.get("/api/v2/users/{username}")
-def get_user(server: CurrentServer, caller: CurrentCaller, username: str) -> Response:
+async def get_user(server: CurrentServer, caller: CurrentCaller, username: str) -> Response:
     """One user, for any user."""
     user = server.users.get(username)
     if user is None:
@@ -47,7 +47,7 @@ def get_user(server: CurrentServer, caller: CurrentCaller, username: str) -> Res
 
 @router.post("/api/v2/user", dependencies=[Depends(basic_only)])
 @router.post("/api/v2/users", dependencies=[Depends(basic_only)])
-def create_user(server: CurrentServer, caller: CurrentPerson, body: Body) -> Response:
+async def create_user(server: CurrentServer, caller: CurrentPerson, body: Body) -> Response:
     """A new user, by an admin."""
     given = inputs.check_input(body, _NEW_USER)
     refuse_others(caller)
@@ -73,7 +73,7 @@ def create_user(server: CurrentServer, caller: CurrentPerson, body: Body) -> Res
 
 @router.put("/api/v2/user/{username}/extension")
 @router.put("/api/v2/users/{username}/extension")
-def update_extension(server: CurrentServer, caller: CurrentPerson, username: str, body: Body) -> Response:
+async def update_extension(server: CurrentServer, caller: CurrentPerson, username: str, body: Body) -> Response:
     """Merge free data into a user, by the user or an admin."""
     given = inputs.check_input(body, _EXTENSION)
     if caller.username != username:
@@ -104,14 +104,14 @@ def _groups(server: Server) -> list[dict[str, Any]]:
 
 @router.get("/api/v2/group")
 @router.get("/api/v2/groups")
-def list_groups(server: CurrentServer, caller: CurrentCaller) -> Response:
+async def list_groups(server: CurrentServer, caller: CurrentCaller) -> Response:
     """All groups."""
     return answer(_groups(server))
 
 
 @router.get("/api/v2/group/{name}")
 @router.get("/api/v2/groups/{name}")
-def get_group(server: CurrentServer, caller: CurrentCaller, name: str) -> Response:
+async def get_group(server: CurrentServer, caller: CurrentCaller, name: str) -> Response:
     """One group."""
     found = next((group for group in _groups(server) if group["groupname"] == name), None)
     if found is None:
@@ -121,7 +121,7 @@ def get_group(server: CurrentServer, caller: CurrentCaller, name: str) -> Respon
 
 @router.get("/api/v2/group/{name}/userlist")
 @router.get("/api/v2/groups/{name}/userlist")
-def list_group_users(server: CurrentServer, caller: CurrentAdmin, name: str) -> Response:
+async def list_group_users(server: CurrentServer, caller: CurrentAdmin, name: str) -> Response:
     """The users of a group, for admins."""
     users = [user for user in server.users.all() if name in server.users.groups(user)]
     return answer([{"username": user.username, "clusterAdmin": user.admin} for user in users])

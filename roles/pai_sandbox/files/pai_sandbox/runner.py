@@ -31,6 +31,7 @@ log = logging.getLogger("pai_sandbox")
 _SCHEDULER_S = 5.0
 _AT_ONCE = 0.0
 _FOR_EVER = math.inf
+_LONG_S = 3600.0
 
 
 def _ending_of(task: Row) -> Ending:
@@ -47,6 +48,8 @@ class Runner:
         self._ledger = ledger
         self._launcher = launcher
         self._logs = logs
+        # Containers end by themselves; by rules nothing happens before its time, or before a request.
+        self._look_again_s = settings.poll_s if launcher else _LONG_S
         self._rules = Rules(settings.rules_file)
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -87,7 +90,7 @@ class Runner:
     def _loop(self) -> None:
         reconciled = self._launcher is None
         while not self._stopped.is_set():
-            wait_s = self._settings.poll_s
+            wait_s = self._look_again_s
             try:
                 if self._launcher and not reconciled:
                     self._launcher.reconcile()
@@ -107,7 +110,7 @@ class Runner:
 
     def _tick(self) -> float:
         """One step for each open job; how long the loop may sleep."""
-        sleep_s = self._settings.poll_s
+        sleep_s = self._look_again_s
         words: dict[str, str] | None = None
         self._capacity = None
         now = time.monotonic()
