@@ -20,7 +20,8 @@ AT_ONCE = 4
 SPEC: dict[str, Any] = {
     "connection": {"type": "dict", "required": True},
     "courses": {"type": "list", "elements": "dict", "required": True},
-    "settings": {"type": "dict", "default": {}},
+    "settings": {"type": "dict", "options": effective_job.SETTINGS_SPEC, "default": {}},
+    "hold": {"type": "str", "default": ""},
     "root": {"type": "path", "required": True},
 }
 
@@ -34,7 +35,7 @@ def run(args: dict[str, Any], host: str, _check: bool) -> dict[str, Any]:
             loaded[template] = protocol.load_file(str(Path(args["root"]) / template), template)[0]
         return loaded[template]
 
-    return cluster_rows(host, given(args["connection"]), args["courses"], args["settings"], load)
+    return cluster_rows(host, given(args["connection"]), args["courses"], args["settings"], args["hold"], load)
 
 
 def given(connection: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,12 +48,13 @@ def cluster_rows(
     connection: Mapping[str, Any],
     courses: list[dict[str, Any]],
     settings: Mapping[str, Any],
+    hold: str,
     load: Callable[[str], dict[str, Any]],
 ) -> dict[str, Any]:
     """`{name, address, user, problem, seconds, rows}`: one row per course, as `status.assess` makes them. Never raises for a cluster that is down.
 
     `courses`: as for `effective_job`, and `template` (a path for `load`), `repository`, `tags` (None: the registry could not be
-    asked, and `problem` says why), `hold`. `settings`: the cluster's, as for `effective_job`, and `hold`.
+    asked, and `problem` says why), `hold`. `settings`: the cluster's, as for `effective_job`. `hold`: why it is left alone.
     """
     started = time.monotonic()
     names = [course["name"] for course in courses]
@@ -74,7 +76,7 @@ def cluster_rows(
             jobs,
             answer["user"],
             want,
-            hold=str(settings.get("hold") or course.get("hold") or ""),
+            hold=hold or str(course.get("hold") or ""),
         )
         for course, want in zip(courses, wants)
     ]

@@ -21,6 +21,18 @@ LAYERS = (
     "cluster overrides for this course",
 )
 
+#: What a cluster lays over a job: `cluster` of `effective_job`.
+SETTINGS_SPEC: dict[str, Any] = {
+    "virtual_cluster": {"type": "str"},
+    "resources": {"type": "dict"},
+    "sku": {"type": "str"},
+    "registry_mirrors": {"type": "dict", "no_log": True},
+    "secrets": {"type": "dict", "no_log": True},
+    "overrides": {"type": "dict"},
+    "course_overrides": {"type": "dict"},
+    "pins": {"type": "dict"},
+}
+
 
 def effective_job(template: dict[str, Any], course: dict[str, Any], cluster: dict[str, Any]) -> dict[str, Any]:
     """`{job, revision, image}`: what `course` runs on `cluster`, secrets included.

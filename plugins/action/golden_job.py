@@ -1,7 +1,6 @@
 """One step of a rollout, in Ansible's own worker: a cluster is asked over HTTP, which needs no module and no connection.
 
-With `clusters` one worker takes the step on all of them at once, a thread for each and a process for each processor: a process per
-cluster would cost 15 MB each. The step `outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
+With `clusters` one worker takes the step on all of them at once (`each_cluster`). The step `outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
 `library/golden_job.py` is its documentation, `module_utils/golden_jobs/golden_rollout.py` does the work.
 """
 
@@ -26,22 +25,12 @@ with contextlib.suppress(ImportError):
     import jsonschema  # noqa: F401 # pylint: disable=unused-import
     import requests  # noqa: F401 # pylint: disable=unused-import
 
-from ansible.module_utils.golden_jobs import background, plain, shares
+from ansible.module_utils.golden_jobs import each_cluster, plain
+from ansible.module_utils.golden_jobs.effective_job import SETTINGS_SPEC
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
 from ansible.module_utils.golden_jobs.this_run import operator
 
-#: What a cluster lays over a job; `effective_job` applies it.
-SETTINGS = {
-    "virtual_cluster": {"type": "str"},
-    "resources": {"type": "dict"},
-    "sku": {"type": "str"},
-    "registry_mirrors": {"type": "dict", "no_log": True},
-    "secrets": {"type": "dict", "no_log": True},
-    "overrides": {"type": "dict"},
-    "course_overrides": {"type": "dict"},
-    "pins": {"type": "dict"},
-}
 STEPS = ("plan", "plan_back", "rollout", "hold", "outcome")
 SPEC = {
     "step": {"type": "str", "required": True, "choices": list(STEPS)},
@@ -51,7 +40,7 @@ SPEC = {
     "of": {"type": "dict"},
     "connection": {"type": "dict", "no_log": True},
     "cluster": {"type": "str"},
-    "settings": {"type": "dict", "options": SETTINGS, "default": {}},
+    "settings": {"type": "dict", "options": SETTINGS_SPEC, "default": {}},
     "courses": {"type": "list", "elements": "dict", "default": []},
     "plans": {"type": "list", "elements": "dict", "default": []},
     "operator": {"type": "str", "default": ""},
@@ -68,8 +57,6 @@ SPEC = {
     "stop_timeout_s": {"type": "float", "default": 300.0},
     "patience_s": {"type": "float", "default": 120.0},
 }
-#: The clusters of one process begin so far apart: threads that all want the processor at once spend it on each other.
-APART_S = 0.1
 #: What `rollout` consists of.
 ROLLOUT = ("submit", "prove", "take_over")
 
@@ -88,27 +75,15 @@ class ActionModule(ActionBase):
             return args["of"]
         if args["clusters"] is None:
             return self._on(args, (task_vars or {})["inventory_hostname"])
-        found = shares.shared(lambda clusters: self._on_all(clusters, args), args["clusters"])
-        return {"changed": False, "clusters": dict(zip(args["clusters"], found, strict=True))}
-
-    def _on_all(self, clusters, args):
-        """The results of the step on these clusters, which are asked at the same time."""
-        told = [(cluster, self._told(cluster, args)) for cluster in clusters]
-        found = background.outcomes(lambda pair: pair[1] if "failed" in pair[1] else self._on(pair[1], pair[0]), told, APART_S)
-        for one in found:
-            if isinstance(one, Exception):
-                raise one
-        return found
+        found = each_cluster.results(args["clusters"], lambda cluster: self._told(cluster, args), self._on)
+        return {"changed": False, "clusters": found}
 
     def _told(self, cluster, args):
-        """The options of this cluster, from the variables that a task on its host would see; what is wrong with them is its result."""
-        manager = self._task.get_variable_manager()
-        host = manager._inventory.get_host(cluster)
-        variables = manager.get_vars(play=self._task.get_play(), host=host, task=self._task)
-        templar = self._templar.copy_with_new_env(available_variables=variables)
+        """The options of this cluster; what is wrong with them is its result."""
+        planned = {"planned": args["plans_in"]} if args["plans_in"] else {}
         try:
-            options = {option: templar.template(variables[name]) for option, name in args["options"].items() if name in variables}
-            plans = variables[args["plans_in"]]["plans"] if args["plans_in"] else []
+            options = each_cluster.options_of(self, cluster, {**args["options"], **planned})
+            plans = options.pop("planned")["plans"] if planned else []
             return _checked({**options, "step": args["step"], "plans": plans})
         except AnsibleError as error:
             return {"changed": False, "failed": True, "msg": str(error)}

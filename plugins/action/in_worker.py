@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
@@ -20,6 +22,7 @@ from ansible.module_utils.golden_jobs import (
     branding,
     cluster_images,
     cluster_status,
+    each_cluster,
     registry_delete,
     registry_tags,
     status_files,
@@ -35,6 +38,8 @@ WORK = {
     "registry_tags": registry_tags,
     "status_page": status_files,
 }
+#: These take `clusters`, too, and then do their work for each of them.
+OF_A_CLUSTER = ("golden_job_status",)
 
 
 class ActionModule(ActionBase):
@@ -45,8 +50,30 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         work = WORK[self._task.action]
+        if self._task.action in OF_A_CLUSTER and "clusters" in self._task.args:
+            _spec, args = self.validate_argument_spec(argument_spec=each_cluster.SPEC)
+            found = each_cluster.results(
+                args["clusters"],
+                lambda cluster: self._told(work, cluster, args["options"]),
+                lambda options, cluster: self._done(work, options, cluster),
+            )
+            return {"changed": False, "clusters": found}
         _spec, args = self.validate_argument_spec(argument_spec=work.SPEC)
+        return self._done(work, args, (task_vars or {})["inventory_hostname"])
+
+    def _told(self, work, cluster, names):
+        """The options of this cluster; what is wrong with them is its result."""
         try:
-            return {"changed": False, **work.run(plain(args), (task_vars or {})["inventory_hostname"], self._task.check_mode)}
+            options = each_cluster.options_of(self, cluster, names)
+        except AnsibleError as error:
+            return {"failed": True, "changed": False, "msg": str(error)}
+        checked = ArgumentSpecValidator(work.SPEC).validate(plain(options))
+        if checked.error_messages:
+            return {"failed": True, "changed": False, "msg": f"{self._task.action}: {'; '.join(checked.error_messages)}"}
+        return checked.validated_parameters
+
+    def _done(self, work, args, host):
+        try:
+            return {"changed": False, **work.run(plain(args), host, self._task.check_mode)}
         except GoldenJobsError as error:
             return {"failed": True, "changed": False, **error.details, "msg": str(error)}

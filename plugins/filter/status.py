@@ -73,11 +73,11 @@ def _without_secrets(overrides):
     return overrides
 
 
-def results(hosts, hostvars, courses):
-    """What each cluster's `golden_job_status` found; a cluster whose task failed is unreachable for all courses."""
+def results(hosts, asked, courses):
+    """What `golden_job_status` found on each cluster (`asked`); one that could not be asked is unreachable for all courses."""
     found = []
     for host in hosts:
-        answer = plain(hostvars[host].get("golden_job_stands") or {})
+        answer = plain(asked.get(host) or {})
         if "rows" not in answer:
             problem = answer.get("msg") or "it was not asked"
             rows = [status.unreachable(course["name"], host, problem) for course in plain(courses)]

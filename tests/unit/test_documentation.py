@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.golden_jobs import each_cluster
 
 from tests.support import ROOT, ansible_environment
 
@@ -112,8 +113,10 @@ def test_examples_pass_the_argument_spec_of_the_module(documented: dict[str, Any
     assert examples, "no example calls the module"
     spec = argument_spec(module)
     spec.pop("supports_check_mode", None)
-    validator = ArgumentSpecValidator(spec.pop("argument_spec"), **spec)
+    for_one = ArgumentSpecValidator(spec.pop("argument_spec"), **spec)
     for name, options in examples:
+        together = "clusters" in options and module in load(ROOT / "plugins" / "action" / "in_worker.py").OF_A_CLUSTER
+        validator = ArgumentSpecValidator(each_cluster.SPEC) if together else for_one
         given = filled(options, {"options": validator.argument_spec})
         assert validator.validate(given).error_messages == [], name
 

@@ -145,7 +145,7 @@ def test_a_cluster_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cluster_status, "TIMEOUT_S", 0.4)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and says nothing
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        found = cluster_status.cluster_rows("pai-a", {"address": address, **login}, [{"name": "OOB3"}], {}, lambda _template: {})
+        found = cluster_status.cluster_rows("pai-a", {"address": address, **login}, [{"name": "OOB3"}], {}, "", lambda _template: {})
     assert found["problem"] == f"The cluster {address} did not answer within 0.4 s."
     assert [(row["state"], row["reason"]) for row in found["rows"]] == [("unreachable", found["problem"])]
     assert found["seconds"] < 1.2
