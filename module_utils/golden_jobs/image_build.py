@@ -197,6 +197,7 @@ def _build(module: Any, engine: Engine, job: BuildJob, reference: str, progress:
     }
     if module.check_mode:
         return result, None
+    run_lock.take_turn(params, progress)
     started = time.monotonic()
     for base, identity in job.recipe.base_images.items():
         engine.ensure_pulled(base, identity)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from . import build_turn
 from .errors import GoldenJobsError
 from .managed_files import write
 from .process_identity import identity, is_alive
@@ -51,6 +52,7 @@ def held(params: Mapping[str, Any], progress: Progress, ends: Callable[[], bool]
         finally:
             with _alone(path):
                 if last:
+                    build_turn.end(path)
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                 else:
@@ -78,6 +80,20 @@ def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: 
             progress.say(f"waiting for the run of {other['by']} that began at {since} … {seconds(now - started)}")
             said = now
         time.sleep(_POLL_S)
+
+
+def holder(path: str) -> str | None:
+    """The identity of the live run that has this lock, if one has it."""
+    other = _read(path)
+    return None if other is None or _is_free(path, other) else str(other["run"])
+
+
+def take_turn(params: Mapping[str, Any], progress: Progress) -> None:
+    """Under the lock of `params`: wait until this course may be built here (`build_turn`); nothing without a lock."""
+    path = params.get("lock")
+    if path:
+        run = _read(path)
+        build_turn.take(path, str(run["run"]) if run else "", holder, params["lock_wait_s"], progress.say)
 
 
 def _is_free(path: str, other: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.golden_jobs import engine_lock, run_lock
+from ansible.module_utils.golden_jobs import build_turn, engine_lock, run_lock
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.process_identity import identity
 from ansible.module_utils.golden_jobs.progress import Progress
@@ -64,6 +64,88 @@ def test_a_failed_module_ends_the_lock(tmp_path: Path, runs: list[Any]):
     with pytest.raises(RuntimeError), run_lock.held(options(lock, runs[0], "alice@one"), Progress(None), lambda: False):
         raise RuntimeError
     work(options(lock, runs[1], "bob@two"))
+
+
+class Courses:
+    """Courses of one build server: each in a thread with a lock and, for as long as it is told to, a turn."""
+
+    def __init__(self, folder: Path, run: subprocess.Popen[bytes]) -> None:
+        self.begun: list[str] = []
+        self._folder = folder
+        self._run = run
+        self._goes_on: dict[str, threading.Event] = {}
+        self._threads: list[threading.Thread] = []
+
+    def took(self, name: str, seconds: float) -> None:
+        (self._folder / name).mkdir(exist_ok=True)
+        (self._folder / name / "lock.took").write_text(str(seconds))
+
+    def ask(self, name: str, *, build: bool = True) -> None:
+        """Take the lock; then, where it has to be built, wait for a turn. It lasts until `end`."""
+        self._goes_on[name] = threading.Event()
+        has_lock = threading.Event()
+
+        def run() -> None:
+            with run_lock.held(options(self._folder / name / "lock", self._run, "alice@one"), Progress(None), lambda: True):
+                has_lock.set()
+                if build:
+                    turn = str(self._folder / name / "lock")
+                    build_turn.take(turn, identity(self._run.pid), run_lock.holder, 600, lambda text: None, at_once=2)
+                    self.begun.append(name)
+                self._goes_on[name].wait(30)
+
+        self._threads.append(threading.Thread(target=run, daemon=True))
+        self._threads[-1].start()
+        assert has_lock.wait(10)
+
+    def end(self, *names: str) -> None:
+        for name in names or self._goes_on:
+            self._goes_on[name].set()
+        if not names:
+            for thread in self._threads:
+                thread.join(30)
+
+
+def test_two_courses_at_a_time_have_their_turn_on_two_processors_the_longest_first(tmp_path: Path, runs: list[Any]):
+    courses = Courses(tmp_path, runs[0])
+    for name, seconds in (("short", 5), ("middle", 50), ("long", 500), ("longest", 600)):
+        courses.took(name, seconds)
+    courses.ask("context", build=False)
+    courses.ask("context too", build=False)
+    for name in ("short", "middle", "long", "longest"):
+        courses.ask(name)
+    assert courses.begun == []  # those that are undecided may be the longest of all
+    courses.end("context", "context too")
+    wait_for(lambda: len(courses.begun) == 2, 10)
+    assert sorted(courses.begun) == ["long", "longest"]
+    courses.end("long")
+    wait_for(lambda: len(courses.begun) == 3, 10)
+    courses.end("middle")
+    wait_for(lambda: len(courses.begun) == 4, 10)
+    assert courses.begun[2:] == ["middle", "short"]
+    courses.end()
+    assert float((tmp_path / "long" / "lock.took").read_text()) < 60
+    assert not list(tmp_path.glob("*/lock.turn"))
+
+
+def test_a_course_alone_waits_for_nobody_and_a_dead_run_has_no_turn(tmp_path: Path, runs: list[Any]):
+    dead = Courses(tmp_path, runs[1])
+    dead.ask("one")
+    dead.ask("other")
+    wait_for(lambda: len(dead.begun) == 2, 10)
+    for name in ("one", "other"):  # as SIGKILL leaves them: the files are there, nobody holds them
+        for file in ("lock", "lock.turn"):
+            (tmp_path / f"{name}.{file}").write_bytes((tmp_path / name / file).read_bytes())
+    dead.end()
+    for name in ("one", "other"):
+        for file in ("lock", "lock.turn"):
+            (tmp_path / f"{name}.{file}").rename(tmp_path / name / file)
+    runs[1].kill()
+    runs[1].wait()
+    courses = Courses(tmp_path, runs[0])
+    courses.ask("new")
+    wait_for(lambda: courses.begun == ["new"], 5)
+    courses.end()
 
 
 def test_the_lock_of_a_dead_run_is_free_at_once(tmp_path: Path, runs: list[Any]):
