@@ -33,7 +33,7 @@ from tests.support import Registry, ansible_environment, free_ports
 #: Courses and their requirements. The first one is what the scenarios of one course rebuild.
 COURSES = {
     "B1": "numpy>=2.2,<3\npandas>=2.3,<4\nmatplotlib>=3.10,<4\n",
-    "B2": "sympy>=1.13,<2\n",
+    "B2": "tabulate>=0.9,<1\n",
     "B3": "pillow>=11,<13\n",
     "B4": "networkx>=3.4,<4\n",
 }
