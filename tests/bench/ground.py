@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,8 @@ def _remove_images(engine: Any, address: str, mark: str, nameless: set[str]) -> 
     """
     label = f"golden-jobs-bench={mark}"
     for container in engine.containers(all=True, filters={"label": label}):
-        engine.remove_container(container["Id"], force=True)
+        with suppress(APIError):  # its build removes it, too
+            engine.remove_container(container["Id"], force=True)
     for image in engine.images():
         for name in image["RepoTags"] or []:
             if name.startswith(f"{address}/"):

@@ -104,13 +104,16 @@ def write_readme(text: str, path: Path = ROOT / "README.md") -> None:
 
 
 def _walls(results: Results) -> str:
-    rows = [["median of the wall times", "by hand", "peer playbook", "ours", "ours against by hand", "ours against the peer playbook"]]
+    rows = [
+        ["median of the wall times", "rounds", "by hand", "peer playbook", "ours", "ours against by hand", "ours against the peer playbook"]
+    ]
     for name, scenario in SCENARIOS.items():
         found = results["scenarios"].get(name)
         if found:
             verdicts = {against: _verdict(scenario.goals, against, found) for against in ("hand", "peer")}
             walls = [_seconds(_wall(found, contender)) for contender in CONTENDERS]
-            rows.append([scenario.text, *walls, verdicts["hand"], verdicts["peer"]])
+            rounds = str(min(len(found[contender]["samples"]) for contender in CONTENDERS if contender in found))
+            rows.append([scenario.text, rounds, *walls, verdicts["hand"], verdicts["peer"]])
     text = _table(rows)
     noop = results["scenarios"].get("noop")
     if noop and "empty" in noop:
