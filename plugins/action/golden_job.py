@@ -1,6 +1,7 @@
 """One step of a rollout, in Ansible's own worker: a cluster is asked over HTTP, which needs no module and no connection.
 
-With `clusters` one worker takes the step on all of them at once (`each_cluster`). The step `outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
+With `clusters` one worker takes the step on all of them at once (`each_cluster`). The step
+`outcome` then gives every host its own result, so that Ansible counts changes and failures by cluster.
 `library/golden_job.py` is its documentation, `module_utils/golden_jobs/golden_rollout.py` does the work.
 """
 
