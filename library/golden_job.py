@@ -12,6 +12,7 @@ description:
   - It is an action plugin alone. It runs on the control node and shows its progress while it waits.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
+extends_documentation_fragment: [each_cluster]
 options:
   step:
     description:
@@ -23,15 +24,6 @@ options:
     type: str
     required: true
     choices: [plan, plan_back, rollout, hold, outcome]
-  clusters:
-    description: Hosts of the inventory on which the step is taken at the same time.
-    type: list
-    elements: str
-  options:
-    description:
-      - With O(clusters), the other options, each with the name of the variable that has its value; each cluster's own counts.
-      - An option whose variable a cluster does not have is left out.
-    type: dict
   plans_in:
     description: With O(clusters), name of the variable in which the result of a plan was registered, for V(rollout).
     type: str
@@ -44,35 +36,6 @@ options:
   cluster:
     description: Name of the cluster for people; the host's name without it.
     type: str
-  settings:
-    description: What this cluster lays over a job, C(golden_job_cluster) of the role.
-    type: dict
-    default: {}
-    suboptions:
-      virtual_cluster:
-        description: Virtual cluster of the jobs.
-        type: str
-      resources:
-        description: Figures that replace those in C(resourcePerInstance), for every task role or below the name of one.
-        type: dict
-      sku:
-        description: SKU of the hived scheduler for every task role.
-        type: str
-      registry_mirrors:
-        description: A registry's address to C(address), C(username) and C(password) of the mirror that this cluster pulls from.
-        type: dict
-      secrets:
-        description: Added to the secrets of each job.
-        type: dict
-      overrides:
-        description: Merged into each job. Maps are merged key by key, anything else replaces, null removes.
-        type: dict
-      course_overrides:
-        description: A course's name to overrides that are merged last.
-        type: dict
-      pins:
-        description: A course's name to the image tag that it stays at on this cluster.
-        type: dict
   courses:
     description: The courses, as the filter C(golden_job_courses) makes them.
     type: list

@@ -11,16 +11,8 @@ description:
   - It is an action plugin alone. It runs on the control node and changes nothing. A cluster that does not answer is a result, not a failure.
 version_added: "0.1.0"
 author: Golden Jobs developers (@golden-jobs)
+extends_documentation_fragment: [each_cluster]
 options:
-  clusters:
-    description: Hosts to look at, all at once, with O(options). Without it, the one that the other options name.
-    type: list
-    elements: str
-  options:
-    description:
-      - With O(clusters), the other options, each with the name of the variable that has its value; each cluster's own counts.
-      - An option whose variable a cluster does not have is left out.
-    type: dict
   connection:
     description: How to reach the cluster, the connection options of M(pai_job).
     type: dict
@@ -30,35 +22,6 @@ options:
     type: list
     elements: dict
     required: true
-  settings:
-    description: What the cluster lays over a course's job, as the role golden_job has it in C(golden_job_cluster).
-    type: dict
-    default: {}
-    suboptions:
-      virtual_cluster:
-        description: Virtual cluster of the jobs.
-        type: str
-      resources:
-        description: Figures that replace those in C(resourcePerInstance), for every task role or below the name of one.
-        type: dict
-      sku:
-        description: SKU of the hived scheduler for every task role.
-        type: str
-      registry_mirrors:
-        description: A registry's address to C(address), C(username) and C(password) of the mirror that this cluster pulls from.
-        type: dict
-      secrets:
-        description: Added to the secrets of each job.
-        type: dict
-      overrides:
-        description: Merged into each job. Maps are merged key by key, anything else replaces, null removes.
-        type: dict
-      course_overrides:
-        description: A course's name to overrides that are merged last.
-        type: dict
-      pins:
-        description: A course's name to the image tag that it stays at on this cluster.
-        type: dict
   hold:
     description: Why this cluster is left alone; empty for one that is not.
     type: str

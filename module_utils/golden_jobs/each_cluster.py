@@ -30,12 +30,22 @@ def options_of(action: Any, cluster: str, names: Mapping[str, str]) -> dict[str,
     return {option: templar.template(variables[name]) for option, name in names.items() if name in variables}
 
 
-def results(clusters: Sequence[str], told: Callable[[str], Result], work: Callable[[Result, str], Result]) -> dict[str, Result]:
-    """`work(told(cluster), cluster)` by cluster. What `told` returns with `failed` is the cluster's result; what `work` raises is raised."""
+def results(
+    clusters: Sequence[str], told: Callable[[str], Result], work: Callable[[Result, str], Result], refusal: type[Exception]
+) -> dict[str, Result]:
+    """`work(told(cluster), cluster)` by cluster. Where `told` raises a `refusal`, that is the cluster's result; anything else is raised."""
+
+    def of_one(cluster: str) -> tuple[Result, bool]:
+        try:
+            return told(cluster), True
+        except refusal as error:
+            return {"changed": False, "failed": True, "msg": str(error)}, False
 
     def share(part: Sequence[str]) -> list[Result]:
-        asked = [(told(cluster), cluster) for cluster in part]  # before there are threads: templates are Ansible's, and not made for them
-        found = background.outcomes(lambda one: one[0] if "failed" in one[0] else work(*one), asked, APART_S)
+        asked = [
+            (*of_one(cluster), cluster) for cluster in part
+        ]  # before there are threads: templates are Ansible's, and not made for them
+        found = background.outcomes(lambda one: work(one[0], one[2]) if one[1] else one[0], asked, APART_S)
         for one in found:
             if isinstance(one, Exception):
                 raise one

@@ -40,15 +40,14 @@ def held(params: Mapping[str, Any], progress: Progress, ends: Callable[[], bool]
     if not path:
         yield
         return
-    run = params.get("_run") or {}
-    me = {"run": run.get("identity") or identity(), "by": run.get("by") or "somebody"}
+    me = _me(params)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with open(f"{path}.busy", "a", encoding="ascii") as busy:
         since = _acquire(path, me, busy.fileno(), params["lock_wait_s"], progress)
         last = True
         try:
             yield
-            last = ends() or not run
+            last = ends() or not params.get("_run")
         finally:
             with _alone(path):
                 if last:
@@ -57,6 +56,12 @@ def held(params: Mapping[str, Any], progress: Progress, ends: Callable[[], bool]
                         os.unlink(path)
                 else:
                     _write(path, me, since)
+
+
+def _me(params: Mapping[str, Any]) -> dict[str, str]:
+    """The run that these options belong to."""
+    run = params.get("_run") or {}
+    return {"run": run.get("identity") or identity(), "by": run.get("by") or "somebody"}
 
 
 def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: Progress) -> float:
@@ -90,10 +95,8 @@ def holder(path: str) -> str | None:
 
 def take_turn(params: Mapping[str, Any], progress: Progress) -> None:
     """Under the lock of `params`: wait until this course may be built here (`build_turn`); nothing without a lock."""
-    path = params.get("lock")
-    if path:
-        run = _read(path)
-        build_turn.take(path, str(run["run"]) if run else "", holder, params["lock_wait_s"], progress.say)
+    if params.get("lock"):
+        build_turn.take(params["lock"], _me(params)["run"], holder, params["lock_wait_s"], progress.say)
 
 
 def _is_free(path: str, other: dict[str, Any]) -> bool:

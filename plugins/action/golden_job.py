@@ -76,18 +76,15 @@ class ActionModule(ActionBase):
             return args["of"]
         if args["clusters"] is None:
             return self._on(args, (task_vars or {})["inventory_hostname"])
-        found = each_cluster.results(args["clusters"], lambda cluster: self._told(cluster, args), self._on)
+        found = each_cluster.results(args["clusters"], lambda cluster: self._told(cluster, args), self._on, AnsibleError)
         return {"changed": False, "clusters": found}
 
     def _told(self, cluster, args):
-        """The options of this cluster; what is wrong with them is its result."""
+        """The options of this cluster."""
         planned = {"planned": args["plans_in"]} if args["plans_in"] else {}
-        try:
-            options = each_cluster.options_of(self, cluster, {**args["options"], **planned})
-            plans = options.pop("planned")["plans"] if planned else []
-            return _checked({**options, "step": args["step"], "plans": plans})
-        except AnsibleError as error:
-            return {"changed": False, "failed": True, "msg": str(error)}
+        options = each_cluster.options_of(self, cluster, {**args["options"], **planned})
+        plans = options.pop("planned")["plans"] if planned else []
+        return _checked({**options, "step": args["step"], "plans": plans})
 
     def _on(self, args, host):
         """The result of the step on one cluster."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
@@ -56,24 +56,21 @@ class ActionModule(ActionBase):
                 args["clusters"],
                 lambda cluster: self._told(work, cluster, args["options"]),
                 lambda options, cluster: self._done(work, options, cluster),
+                AnsibleError,
             )
             return {"changed": False, "clusters": found}
         _spec, args = self.validate_argument_spec(argument_spec=work.SPEC)
-        return self._done(work, args, (task_vars or {})["inventory_hostname"])
+        return self._done(work, plain(args), (task_vars or {})["inventory_hostname"])
 
     def _told(self, work, cluster, names):
-        """The options of this cluster; what is wrong with them is its result."""
-        try:
-            options = each_cluster.options_of(self, cluster, names)
-        except AnsibleError as error:
-            return {"failed": True, "changed": False, "msg": str(error)}
-        checked = ArgumentSpecValidator(work.SPEC).validate(plain(options))
+        """The options of this cluster."""
+        checked = ArgumentSpecValidator(work.SPEC).validate(plain(each_cluster.options_of(self, cluster, names)))
         if checked.error_messages:
-            return {"failed": True, "changed": False, "msg": f"{self._task.action}: {'; '.join(checked.error_messages)}"}
+            raise AnsibleActionFail(f"{self._task.action}: {'; '.join(checked.error_messages)}")
         return checked.validated_parameters
 
     def _done(self, work, args, host):
         try:
-            return {"changed": False, **work.run(plain(args), host, self._task.check_mode)}
+            return {"changed": False, **work.run(args, host, self._task.check_mode)}
         except GoldenJobsError as error:
             return {"failed": True, "changed": False, **error.details, "msg": str(error)}

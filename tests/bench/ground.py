@@ -41,13 +41,6 @@ ONE = "B1"
 NOTEBOOKS = 20
 #: How long a cluster of the benchmark takes to act, as those of the local platform do.
 PACE: dict[str, Any] = {"settle_s": 0.3, "poll_s": 0.25}
-#: Deadlines of a rollout, the role's own: two hundred clusters in one process keep each other waiting longer than a test allows.
-PATIENCE: dict[str, Any] = {
-    "golden_job_start_timeout_s": 600,
-    "golden_job_probe_timeout_s": 180,
-    "golden_job_stop_timeout_s": 300,
-    "golden_job_patience_s": 120,
-}
 _SITE_FILES = {"site_env": "site.env", "site_ca": "site.ca", "site_apt": "site.apt"}
 
 
@@ -185,6 +178,12 @@ def _remove_images(engine: Any, address: str, mark: str, nameless: set[str]) -> 
             engine.remove_image(image_id)
         except APIError:  # it went with another one, or another one is based on it and takes it along
             continue
+
+
+def patient(fleet: Clusters) -> None:
+    """Give its rollouts the role's own deadlines: two hundred clusters in one process keep each other waiting longer than a test allows."""
+    for name in [name for name in fleet.vars if name.endswith(("_timeout_s", "_patience_s"))]:
+        del fleet.vars[name]
 
 
 def docker_environment(folder: Path) -> dict[str, str]:

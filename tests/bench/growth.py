@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench.ground import PACE, PATIENCE, Ground, make_courseware
+from tests.bench.ground import PACE, Ground, make_courseware, patient
 from tests.bench.measure import ROOT, changed
 from tests.bench.resources import Sample, run
 from tests.clusters import Clusters, clusters
@@ -126,7 +126,7 @@ def fleets(rounds: int) -> Growth:
         tempfile.TemporaryDirectory(prefix="golden-jobs-bench-") as folder,
         clusters(Path(folder) / "fleet", max(CLUSTERS), **PACE) as fleet,
     ):
-        fleet.vars.update(PATIENCE)
+        patient(fleet)
         every = list(fleet.names)
         for number in range(rounds):
             for count in CLUSTERS:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.contenders import Contender, Hand, Ours, Peer, live
-from tests.bench.ground import COURSES, ONE, PACE, PATIENCE, Ground
+from tests.bench.ground import COURSES, ONE, PACE, Ground, patient
 from tests.bench.measure import turn
 from tests.bench.resources import Sample, run
 from tests.clusters import Clusters, clusters
@@ -180,7 +180,7 @@ def _fifty(ground: Ground) -> Iterator[Clusters]:
         tempfile.TemporaryDirectory(prefix="golden-jobs-bench-") as folder,
         clusters(Path(folder) / "fleet", max(FLEETS), **PACE) as fleet,
     ):
-        fleet.vars.update(PATIENCE)
+        patient(fleet)
         fleet.registry = {"registry_address": ground.registry.address, **ground.registry.login}
         fleet.course_vars["OOB3"] = {"course_image": "bench/rolled-out"}
         yield fleet
