@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 COMPONENTS = ("main", "universe")
 SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -62,8 +64,10 @@ def debian_sources() -> list[tuple[str, str, str]]:
     with open("/etc/os-release", encoding="utf-8") as handle:
         release = dict(line.strip().split("=", 1) for line in handle if "=" in line)
     codename = release.get("VERSION_CODENAME", "").strip('"')
-    lines = output("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages").splitlines()
-    sources = [tuple(line.split()) for line in dict.fromkeys(lines)]
+    # As of no lists at all: apt-get indextargets names only the sources whose list this machine has fetched already.
+    with tempfile.TemporaryDirectory() as empty:
+        lines = output("apt-get", "update", "--print-uris", "-o", f"Dir::State::Lists={empty}")
+    sources = dict.fromkeys(re.findall(r"^'([^']*/)dists/([^/']+)/([^']+)/binary-[^/']+/Packages", lines, re.MULTILINE))
     return [(uri, suite, component) for uri, suite, component in sources if suite.partition("-")[0] == codename and component in COMPONENTS]
 
 
