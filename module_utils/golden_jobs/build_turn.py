@@ -19,7 +19,7 @@ from typing import Any
 from .managed_files import write
 from .progress import seconds
 
-_POLL_S = 0.5
+_POLL_S = 0.1
 _SAY_EVERY_S = 10.0
 #: So long one waits for courses that do not know yet whether they have to be built.
 _UNDECIDED_S = 15.0
