@@ -29,7 +29,7 @@ HEALTHY, UNHEALTHY, ERROR, UNDECIDED = "healthy", "unhealthy", "error", "undecid
 _NOT_ITS_OWN = (429, 502, 503, 504)
 #: Longest wait for one answer; a kernel may take longer to start.
 ANSWER_TIMEOUT_S, KERNEL_TIMEOUT_S = 10.0, 60.0
-_PAUSE_S = 0.5
+_PAUSE_S = 0.25
 
 #: Keys of a check; each check is HTTP (`path`) or a kernel (`kernel`).
 CHECK_KEYS = ("port", "path", "status", "contains", "sha256", "file", "branding", "kernel", "code", "expected", "url")

@@ -296,7 +296,7 @@ class Rollout:
     def prove(self, plans: list[Plan]) -> list[Plan]:
         """The new jobs run, answer, and answer again when they have baked; the plans with `url`."""
         plans = self.probe(self.await_running(plans))
-        return self.probe(self.bake(plans))
+        return self.probe(self.bake(plans)) if self.options["bake_s"] > 0 else plans
 
     def await_running(self, plans: list[Plan]) -> list[Plan]:
         """Wait until every task of each new job runs; the plans with `url`."""
@@ -312,6 +312,7 @@ class Rollout:
                         timeout_s=self.options["start_timeout_s"],
                         poll_interval_s=_POLL_S,
                         settled=plan["action"] == "resume",
+                        probed=bool(plan["checks"]),
                     )
                 except GoldenJobsError as error:
                     raise self._overtaken(plan) or error from None
@@ -471,11 +472,11 @@ class Rollout:
         if not name or not parsed:
             return []
         again = golden_job.plan(plan["course"], jobs, parsed["revision"], self.client.user, force=True)
-        revived = {**again, "action": "submit", "source": name, "digest": "", "image": ""}
+        revived = {**again, "action": "submit", "source": name, "digest": "", "image": "", "checks": of_any_image(plan["checks"])}
         revived = self._submitted(revived, self._of_source(name, again["name"], course))
         self._tag_new(revived)
         [revived] = self.await_running([revived])
-        found = self._probed(revived["name"], of_any_image(plan["checks"]))
+        found = self._probed(revived["name"], revived["checks"])
         if found.outcome != HEALTHY:
             return [f"{name} is gone and comes back as {revived['name']}, which is {_words(found)}"]
         self.promote([revived])

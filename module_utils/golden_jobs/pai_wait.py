@@ -16,7 +16,7 @@ from .pulse import Pulse
 UNKNOWN_FOR_S = 10.0
 #: First pause between two looks; each is half as long again as the one before, up to the caller's interval.
 FIRST_PAUSE_S = 0.25
-#: A program that exits at once is seen running for a moment: a job that has just begun to run has to run for so long.
+#: A program that exits at once is seen running for a moment: what nobody probes has to run for so long.
 SETTLE_S = 2.0
 #: While a job waits, its warnings are asked for this often.
 WARNINGS_EVERY_S = 10.0
@@ -33,16 +33,26 @@ REACHED: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 
 def wait(
-    client: PaiClient, name: str, goal: str, pulse: Pulse, *, timeout_s: float, poll_interval_s: float, settled: bool
+    client: PaiClient,
+    name: str,
+    goal: str,
+    pulse: Pulse,
+    *,
+    timeout_s: float,
+    poll_interval_s: float,
+    settled: bool,
+    probed: bool = False,
 ) -> dict[str, Any]:
-    """The job's detail once `goal` is reached. `settled`: a job that runs at the first look has run for longer.
+    """The job's detail once `goal` is reached. `settled`: a job that runs at the first look has run for longer. `probed`: the caller
+    asks the job itself, which says more than that it goes on running.
 
     Troubles of the server (no answer, 429, 5xx) are waited through. Raises GoldenJobsError with the keys of the module's result
     when the job ends otherwise, or at the deadline.
     """
     started = time.monotonic()
     warned_at = 0.0
-    reached_at: float | None = -SETTLE_S if settled or goal != "running" else None
+    settle_s = 0.0 if probed else SETTLE_S
+    reached_at: float | None = -settle_s if settled or goal != "running" else None
     said, pause_s, why = "", FIRST_PAUSE_S, ""
     while True:
         job, trouble = _look(client, name)
@@ -50,11 +60,11 @@ def wait(
         if job is not None:
             if REACHED[goal](job):
                 reached_at = waited_s if reached_at is None else reached_at
-                if waited_s - reached_at >= SETTLE_S:
+                if waited_s - reached_at >= settle_s:
                     if pulse.heard:
                         pulse.say(pai_detail.words(job))
                     return job
-                time.sleep(min(SETTLE_S, max(FIRST_PAUSE_S, poll_interval_s)))
+                time.sleep(min(settle_s, max(FIRST_PAUSE_S, poll_interval_s)))
                 continue
             reached_at = None if goal == "running" else reached_at
             if golden_job.is_final(job["jobStatus"]):
