@@ -21,7 +21,7 @@ from .progress import seconds
 
 _POLL_S = 0.1
 _SAY_EVERY_S = 10.0
-#: So long one waits for courses that do not know yet whether they have to be built.
+#: So long one waits for longer courses that do not know yet whether they have to be built.
 _UNDECIDED_S = 15.0
 
 
@@ -67,8 +67,8 @@ def _before(lock: str, holder: Callable[[str], str | None], *, undecided: bool) 
             continue
         turn = _read(_turn(other))
         decided = turn is not None and turn.get("run") == run
-        first = bool(turn.get("begun")) or (_took(other), name) > rank if decided else undecided
-        if first:
+        begun = decided and turn.get("begun")
+        if begun or ((decided or undecided) and (_took(other), name) > rank):
             found.append(name)
     return found
 

@@ -226,6 +226,26 @@ def test_another_logo_stops_a_rollout_and_no_rollback_to_an_image_of_its_time(cl
         server.shutdown()
 
 
+@pytest.mark.parametrize(("bake_s", "times"), [(0.0, 1), (0.1, 2)])
+def test_a_new_one_is_probed_again_when_it_has_baked(cluster: Sandbox, tmp_path: Path, bake_s: float, times: int):
+    asked: list[str] = []
+
+    class Answer(_StockLogo):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        probes = [{"path": "/api", "url": f"http://127.0.0.1:{server.server_port}"}]
+        operator = Operator(cluster, tmp_path)
+        operator.rollout(1, steps=("submit", "prove", "take_over"), probes=probes, bake_s=bake_s)
+        server.shutdown()
+    assert operator.failure == ""
+    assert asked == ["/api"] * times
+    current(cluster)
+
+
 def test_one_that_was_submitted_by_hand_under_a_golden_name_is_replaced(cluster: Sandbox, tmp_path: Path):
     operator = Operator(cluster, tmp_path)
     operator.rollout(1)
