@@ -1,6 +1,7 @@
-"""Turns of the courses of one build server: no more of them at a time than there are processors, and the longest first.
+"""Turns of the courses of one build server: no more of them at a time than there are processors; the longest at once, and beside it the shortest first.
 
-All at once they would share the processors, and the longest, slowed by all others, would be alone at the end. A turn lasts from the build to the end of the
+All at once they would share the processors, and the longest, slowed by all others, would be alone at the end. Those that are short disturb it least,
+and most courses are done early. A turn lasts from the build to the end of the
 run's lock (`run_lock`): tested, pushed, or failed. Beside each course's lock lie `lock.turn`, `{"run": identity, "begun": s or null}`, and
 `lock.took`, the seconds of its last turn. A turn is a courtesy: whose run is dead has none, and what cannot be read counts for nothing.
 """
@@ -21,7 +22,7 @@ from .progress import seconds
 
 _POLL_S = 0.1
 _SAY_EVERY_S = 10.0
-#: So long one waits for longer courses that do not know yet whether they have to be built.
+#: So long one waits for courses that would go before it and do not know yet whether they have to be built.
 _UNDECIDED_S = 15.0
 
 
@@ -58,8 +59,7 @@ def _before(lock: str, holder: Callable[[str], str | None], *, undecided: bool) 
     """The other courses that are at work, or that may begin before this one."""
     folder = os.path.dirname(lock)
     parent, mine = os.path.dirname(folder), os.path.basename(folder)
-    rank = (_took(lock), mine)
-    found = []
+    begun, waiting = [], []
     for name in sorted(os.listdir(parent)):
         other = os.path.join(parent, name, os.path.basename(lock))
         run = holder(other) if name != mine and os.path.exists(other) else None
@@ -67,10 +67,15 @@ def _before(lock: str, holder: Callable[[str], str | None], *, undecided: bool) 
             continue
         turn = _read(_turn(other))
         decided = turn is not None and turn.get("run") == run
-        begun = decided and turn.get("begun")
-        if begun or ((decided or undecided) and (_took(other), name) > rank):
-            found.append(name)
-    return found
+        if decided and turn.get("begun"):
+            begun.append((_took(other), name))
+        elif decided or undecided:
+            waiting.append((_took(other), name))
+    rank = (_took(lock), mine)
+    longest = max([rank, *begun, *waiting])
+    if rank == longest:
+        waiting = []
+    return [name for _took_s, name in [*begun, *(one for one in waiting if one < rank or one == longest)]]
 
 
 def _took(lock: str) -> float:
