@@ -312,7 +312,8 @@ class Rollout:
                         timeout_s=self.options["start_timeout_s"],
                         poll_interval_s=_POLL_S,
                         settled=plan["action"] == "resume",
-                        probed=bool(plan["checks"]),
+                        # A check with a url of its own asks something else, which may answer without this job.
+                        probed=any(not check.get("url") for check in plan["checks"]),
                     )
                 except GoldenJobsError as error:
                     raise self._overtaken(plan) or error from None

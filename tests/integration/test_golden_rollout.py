@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -208,10 +209,18 @@ class _StockLogo(BaseHTTPRequestHandler):
         pass
 
 
-def test_another_logo_stops_a_rollout_and_no_rollback_to_an_image_of_its_time(cluster: Sandbox, tmp_path: Path):
-    with ThreadingHTTPServer(("127.0.0.1", 0), _StockLogo) as server:
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server beside the jobs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        probes = [{"path": "/static/logo/logo.png", "branding": "logo", "url": f"http://127.0.0.1:{server.server_port}"}]
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_another_logo_stops_a_rollout_and_no_rollback_to_an_image_of_its_time(cluster: Sandbox, tmp_path: Path):
+    with answering(_StockLogo) as url:
+        probes = [{"path": "/static/logo/logo.png", "branding": "logo", "url": url}]
         operator = Operator(cluster, tmp_path)
         operator.rollout(1)
         operator.rollout(2)
@@ -223,7 +232,6 @@ def test_another_logo_stops_a_rollout_and_no_rollback_to_an_image_of_its_time(cl
         operator.rollout(3, probes=probes, plan="plan_back")
         assert operator.failure == ""
         assert current(cluster) != live
-        server.shutdown()
 
 
 @pytest.mark.parametrize(("bake_s", "times"), [(0.0, 1), (0.1, 2)])
@@ -235,15 +243,24 @@ def test_a_new_one_is_probed_again_when_it_has_baked(cluster: Sandbox, tmp_path:
             asked.append(self.path)
             super().do_GET()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        probes = [{"path": "/api", "url": f"http://127.0.0.1:{server.server_port}"}]
+    with answering(Answer) as url:
         operator = Operator(cluster, tmp_path)
-        operator.rollout(1, steps=("submit", "prove", "take_over"), probes=probes, bake_s=bake_s)
-        server.shutdown()
+        operator.rollout(1, steps=("submit", "prove", "take_over"), probes=[{"path": "/api", "url": url}], bake_s=bake_s)
     assert operator.failure == ""
     assert asked == ["/api"] * times
     current(cluster)
+
+
+def test_one_that_ends_at_once_does_not_take_over_because_something_else_answers(
+    cluster: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pai_wait, "SETTLE_S", 5.0)
+    operator = Operator(cluster, tmp_path)
+    with answering(_StockLogo) as url:
+        cluster.rules({"run_s": 0.5, "exit_code": 1})
+        operator.rollout(1, steps=("submit", "prove", "take_over"), probes=[{"path": "/api", "url": url}])
+    assert "ended as FAILED" in operator.failure
+    assert not [job for job in jobs(cluster) if golden_job.TAG_CURRENT in job["tags"]]
 
 
 def test_one_that_was_submitted_by_hand_under_a_golden_name_is_replaced(cluster: Sandbox, tmp_path: Path):
