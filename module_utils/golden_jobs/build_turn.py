@@ -1,8 +1,7 @@
-"""Turns of the courses of one build server: no more of them at a time than there are processors; the longest at once, and beside it the shortest first.
+"""Turns of the courses of one build server: no more of them at a time than there are processors.
 
-All at once they would share the processors, and the longest, slowed by all others, would be alone at the end. Those that are short disturb it least,
-and most courses are done early. A turn lasts from the build to the end of the
-run's lock (`run_lock`): tested, pushed, or failed. Beside each course's lock lie `lock.turn`, `{"run": identity, "begun": s or null}`, and
+The longest has its turn at once, and beside it the shortest first. All at once they would share the processors, and the longest, slowed by all others, would be
+alone at the end. Those that are short disturb it least, and most courses are done early. A turn lasts from the build to the end of the run's lock (`run_lock`): tested, pushed, or failed. Beside each course's lock lie `lock.turn`, `{"run": identity, "begun": s or null}`, and
 `lock.took`, the seconds of its last turn. A turn is a courtesy: whose run is dead has none, and what cannot be read counts for nothing.
 """
 
@@ -73,9 +72,8 @@ def _before(lock: str, holder: Callable[[str], str | None], *, undecided: bool) 
             waiting.append((_took(other), name))
     rank = (_took(lock), mine)
     longest = max([rank, *begun, *waiting])
-    if rank == longest:
-        waiting = []
-    return [name for _took_s, name in [*begun, *(one for one in waiting if one < rank or one == longest)]]
+    first = [] if rank == longest else [one for one in waiting if one < rank or one == longest]
+    return [name for _took_s, name in begun + first]
 
 
 def _took(lock: str) -> float:

@@ -29,7 +29,7 @@ SPEC: dict[str, Any] = {
     "_run": {"type": "dict", "options": {"identity": {"type": "str"}, "by": {"type": "str"}}},
 }
 LEASE_S = 120.0
-_POLL_S = 0.1
+_POLL_S = 0.5
 _SAY_EVERY_S = 10.0
 
 
