@@ -1,7 +1,8 @@
 """Turns of the courses of one build server: no more of them at a time than there are processors.
 
-The longest has its turn at once, and beside it the shortest first. All at once they would share the processors, and the longest, slowed by all others, would be
-alone at the end. Those that are short disturb it least, and most courses are done early. A turn lasts from the build to the end of the run's lock (`run_lock`): tested, pushed, or failed. Beside each course's lock lie `lock.turn`, `{"run": identity, "begun": s or null}`, and
+The longest has its turn at once, and beside it the shortest first. All at once they would share the processors, and the longest, slowed by all
+others, would be alone at the end; those that are short disturb it least, and most courses are done early. A turn lasts from the build to the end of
+the run's lock (`run_lock`): tested, pushed, or failed. Beside each course's lock lie `lock.turn`, `{"run": identity, "begun": s or null}`, and
 `lock.took`, the seconds of its last turn. A turn is a courtesy: whose run is dead has none, and what cannot be read counts for nothing.
 """
 
