@@ -48,10 +48,10 @@ def take(
 
 def end(lock: str) -> None:
     """End the turn of the run that has this lock, if there is one, and remember what it took."""
-    begun = (_read(_turn(lock)) or {}).get("begun")
+    begun = _read_turn(lock).get("begun")
     with contextlib.suppress(OSError):
         os.unlink(_turn(lock))
-        if begun:
+        if isinstance(begun, (int, float)):
             write(f"{lock}.took", json.dumps(round(time.time() - begun, 1)), 0o644)
 
 
@@ -65,8 +65,8 @@ def _before(lock: str, holder: Callable[[str], str | None], *, undecided: bool) 
         run = holder(other) if name != mine and os.path.exists(other) else None
         if run is None:
             continue
-        turn = _read(_turn(other))
-        decided = turn is not None and turn.get("run") == run
+        turn = _read_turn(other)
+        decided = turn.get("run") == run
         if decided and turn.get("begun"):
             begun.append((_took(other), name))
         elif decided or undecided:
@@ -85,6 +85,11 @@ def _took(lock: str) -> float:
 
 def _turn(lock: str) -> str:
     return f"{lock}.turn"
+
+
+def _read_turn(lock: str) -> dict[str, Any]:
+    found = _read(_turn(lock))
+    return found if isinstance(found, dict) else {}
 
 
 def _read(path: str) -> Any:

@@ -151,6 +151,19 @@ def test_a_course_alone_waits_for_nobody_and_a_dead_run_has_no_turn(tmp_path: Pa
     courses.end()
 
 
+@pytest.mark.parametrize("broken", ["[1]", "{", '{"begun": "long ago"}'])
+def test_a_turn_that_cannot_be_read_counts_for_nothing(tmp_path: Path, runs: list[Any], broken: str):
+    courses = Courses(tmp_path, runs[0])
+    courses.ask("broken")
+    wait_for(lambda: courses.begun == ["broken"], 10)
+    (tmp_path / "broken" / "lock.turn").write_text(broken)
+    courses.ask("new")
+    wait_for(lambda: courses.begun == ["broken", "new"], 10)
+    courses.end()
+    assert not (tmp_path / "broken" / "lock").exists()
+    assert not (tmp_path / "broken" / "lock.took").exists()
+
+
 def test_the_lock_of_a_dead_run_is_free_at_once(tmp_path: Path, runs: list[Any]):
     lock = tmp_path / "lock"
     work(options(lock, runs[0], "alice@one"))
