@@ -8,6 +8,7 @@ With `clusters` one worker takes the step on all of them at once (`each_cluster`
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from pathlib import Path
 
@@ -162,6 +163,9 @@ class ActionModule(ActionBase):
 
 def _checked(args):
     """The arguments as SPEC wants them; one sentence where they are not."""
+    for name, value in args.items():
+        if SPEC.get(name, {}).get("type") == "float" and not _is_seconds(value):
+            raise AnsibleActionFail(f"The {name} {value!r} (the variable golden_job_{name}) is not allowed: seconds, 0 or more.")
     taken = ArgumentSpecValidator(
         SPEC,
         required_if=[("step", "outcome", ["of"])],
@@ -171,3 +175,9 @@ def _checked(args):
     if taken.error_messages:
         raise AnsibleActionFail(f"golden_job: {'; '.join(taken.error_messages)}")
     return taken.validated_parameters
+
+
+def _is_seconds(value):
+    with contextlib.suppress(TypeError, ValueError):
+        return 0 <= float(value) < math.inf
+    return False

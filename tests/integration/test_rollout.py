@@ -185,6 +185,15 @@ def test_check_mode_shows_the_effective_job_against_the_live_one_and_touches_not
     assert {name: five.jobs(name) for name in FIVE} == before
 
 
+@pytest.mark.parametrize("wrong", ["soon", "-1", "inf"])
+def test_a_time_that_is_none_is_refused_by_its_name_in_the_inventory_before_anything_is_touched(five: Clusters, wrong: str):
+    before = {name: five.jobs(name) for name in FIVE}
+    done = five.run("rollout", "-e", "course=OOB3", "-e", f"golden_job_bake_s={wrong}")
+    assert done.returncode != 0
+    assert f"The bake_s '{wrong}' (the variable golden_job_bake_s) is not allowed: seconds, 0 or more." in " ".join(done.stdout.split())
+    assert {name: five.jobs(name) for name in FIVE} == before
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
