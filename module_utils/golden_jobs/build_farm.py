@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .amount import amount
 from .errors import GoldenJobsError
 
 
@@ -27,11 +28,8 @@ def choose(course: str, servers: Iterable[str], weights: Mapping[str, Any] | Non
 
 
 def _weight(server: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number < math.inf:
+    number = amount(value)
+    if number is None:
         raise GoldenJobsError(f"build_server_weight of {server} is {value!r}: a number, 0 or more.")
     return number
 

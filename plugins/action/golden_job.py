@@ -8,7 +8,6 @@ With `clusters` one worker takes the step on all of them at once (`each_cluster`
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from pathlib import Path
 
@@ -28,6 +27,7 @@ with contextlib.suppress(ImportError):
     import requests  # noqa: F401 # pylint: disable=unused-import
 
 from ansible.module_utils.golden_jobs import each_cluster, plain
+from ansible.module_utils.golden_jobs.amount import amount
 from ansible.module_utils.golden_jobs.effective_job import SETTINGS_SPEC
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.golden_rollout import OPTIONS, Rollout, refused
@@ -164,7 +164,7 @@ class ActionModule(ActionBase):
 def _checked(args):
     """The arguments as SPEC wants them; one sentence where they are not."""
     for name, value in args.items():
-        if SPEC.get(name, {}).get("type") == "float" and not _is_seconds(value):
+        if SPEC.get(name, {}).get("type") == "float" and amount(value) is None:
             raise AnsibleActionFail(f"The {name} {value!r} (the variable golden_job_{name}) is not allowed: seconds, 0 or more.")
     taken = ArgumentSpecValidator(
         SPEC,
@@ -175,9 +175,3 @@ def _checked(args):
     if taken.error_messages:
         raise AnsibleActionFail(f"golden_job: {'; '.join(taken.error_messages)}")
     return taken.validated_parameters
-
-
-def _is_seconds(value):
-    with contextlib.suppress(TypeError, ValueError):
-        return 0 <= float(value) < math.inf
-    return False
