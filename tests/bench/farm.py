@@ -1,8 +1,8 @@
 """All courses on one build server at once against one after another, in one run, and provision.yml with nothing to do.
 
-Each course gets a requirement more (a comment, so the packages are the same), which runs its packages and all that follows again: build, test, push. Needs the
-local platform with all four courses built once (`ansible-playbook playbooks/build.yml -e course=all`). `--provision` makes a VM (tests/vm) and
-times the second run of provision.yml on it instead.
+Each course gets a requirement more (a comment, so the packages are the same), which runs its packages and all that follows again: build, test, push,
+rollout to both clusters. Needs the local platform with all four courses live (`ansible-playbook rebuild.yml -e course=all`). `--images` leaves the
+rollout out (playbooks/build.yml). `--provision` makes a VM (tests/vm) and times the second run of provision.yml on it instead.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def new_requirements() -> Iterator[None]:
             path.write_bytes(content)
 
 
-def build(*selections: str) -> float:
-    """Seconds of one run of build.yml for each selection."""
+def build(playbook: str, *selections: str) -> float:
+    """Seconds of one run of the playbook for each selection."""
 
     def run() -> None:
         for course in selections:
-            output = command(["ansible-playbook", "playbooks/build.yml", "-e", f"course={course}"])
+            output = command(["ansible-playbook", playbook, "-e", f"course={course}"])
             if not changed(output):
                 sys.exit(f"{course}: nothing was built, so its time means nothing.")
 
@@ -61,12 +61,12 @@ def busy_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_courses() -> None:
+def measure_courses(playbook: str) -> None:
     busy: dict[str, list[float]] = {"together_s": [], "alone_s": []}
 
     def measured(name: str, *selections: str) -> float:
         before = busy_s()
-        took_s = build(*selections)
+        took_s = build(playbook, *selections)
         busy[name].append(busy_s() - before)
         return took_s
 
@@ -74,7 +74,7 @@ def measure_courses() -> None:
     times = take_turns({name: lambda _round, name=name: measured(name, *ways[name]) for name in ways}, ROUNDS)
     took = medians(times)
     cores = os.cpu_count() or 1
-    for name, text in (("alone_s", f"{len(COURSES)} courses one after another, median of {ROUNDS}"), ("together_s", "at once")):
+    for name, text in (("alone_s", f"{playbook}, {len(COURSES)} courses one after another, median of {ROUNDS}"), ("together_s", "at once")):
         row(text, f"{took[name]:.1f} s", f"{statistics.median(busy[name]) / took[name] / cores:.0%} of {cores} processors")
     row("at once, if no processor ever waited", f"{statistics.median(busy['together_s']) / cores:.1f} s")
     row(
@@ -112,4 +112,4 @@ if __name__ == "__main__":
     if "--provision" in sys.argv:
         measure_provision()
     else:
-        measure_courses()
+        measure_courses("playbooks/build.yml" if "--images" in sys.argv else "rebuild.yml")

@@ -31,18 +31,28 @@ def test_code_server_answers_on_its_own_port(platform: Platform):
         assert "vscode" in get(f"{address}/").text
 
 
-def test_what_code_server_was_compiled_with_is_not_in_the_image(platform: Platform, engine: Any):
-    (tag,) = (one for one in platform.tags("shaiic/miniailab") if one != "v1.0")
-    programs = "for one in code-server g++ make npm; do ! command -v $one > /dev/null || echo $one; done"
-    container = engine.create_container(
-        f"{platform.registry_address}/shaiic/miniailab:{tag}", command=["-c", programs], entrypoint=["sh"], network_disabled=True
-    )
+def printed(platform: Platform, engine: Any, repository: str, script: str) -> list[bytes]:
+    """The words that a shell prints in a container of the course's image."""
+    (tag,) = (one for one in platform.tags(repository) if one != "v1.0")
+    image = f"{platform.registry_address}/{repository}:{tag}"
+    container = engine.create_container(image, command=["-c", script], entrypoint=["sh"], network_disabled=True)
     try:
         engine.start(container)
         assert engine.wait(container)["StatusCode"] == 0
-        assert engine.logs(container).split() == [b"code-server"]
+        return engine.logs(container, stderr=False).split()
     finally:
         engine.remove_container(container, force=True)
+
+
+def test_what_code_server_was_compiled_with_is_not_in_the_image(platform: Platform, engine: Any):
+    programs = "for one in code-server g++ make npm; do ! command -v $one > /dev/null || echo $one; done"
+    assert printed(platform, engine, "shaiic/miniailab", programs) == [b"code-server"]
+
+
+def test_tensorflow_computes_without_its_headers(platform: Platform, engine: Any):
+    script = """python3 -c 'import tensorflow as tf; print(float(tf.reduce_sum(tf.ones([6, 7]))))
+import pathlib; print((pathlib.Path(tf.__file__).parent / "include").exists())'"""
+    assert printed(platform, engine, "shaiic/tf.keras.gpu", script) == [b"42.0", b"False"]
 
 
 def test_find_says_where_a_logo_is_and_that_it_is_ours(platform: Platform):

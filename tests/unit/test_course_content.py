@@ -89,7 +89,9 @@ def test_what_changes_least_comes_first(template: Path, code_server: bool) -> No
         next(sign for sign in stage + image if sign in f"{one.keyword} {one.text}")
         for one in instructions(template, course_code_server=code_server)
     ]
-    assert parts == (stage + image if code_server else [sign for sign in image if "code_server" not in sign])
+    once = [sign for number, sign in enumerate(parts) if sign not in parts[:number]]  # packages may be several steps
+    assert once == (stage + image if code_server else [sign for sign in image if "code_server" not in sign])
+    assert parts == sorted(parts, key=once.index)
 
 
 @pytest.mark.parametrize("template", COURSE_TEMPLATES, ids=name_of)
@@ -102,6 +104,7 @@ def test_the_compiler_of_code_server_is_in_no_layer_of_the_image(template: Path)
 MACROS = {
     "jupyter": "{% import 'macros/jupyter.j2' as jupyter %}{{ jupyter.install('VERSION') }}",
     "pip": "{% import 'macros/python.j2' as python %}{{ python.install('r.txt', pip=true) }}",
+    "without": "{% import 'macros/python.j2' as python %}{{ python.packages(['tensorflow'], without=['tensorflow/include', 'x/tests']) }}",
     "data": "{% import 'macros/data.j2' as data %}{{ data.install() }}",
 }
 
@@ -124,6 +127,10 @@ def test_plain_pip_and_data_sets_are_one_step_each() -> None:
     assert re.search(r"python3 -m pip install .*-r /tmp/requirements\.txt$", one_line(MACROS["pip"]))
     assert "uv" not in one_line(MACROS["pip"])
     assert one_line(MACROS["data"]) == "COPY data/ /root/data/"
+
+
+def test_what_is_left_out_of_packages_is_removed_by_the_step_that_installs_them() -> None:
+    assert re.search(r"uv pip install .*'tensorflow' && cd \S+ .* && rm -rf tensorflow/include x/tests$", one_line(MACROS["without"]))
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=name_of)
