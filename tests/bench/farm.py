@@ -74,7 +74,8 @@ def measure_courses(playbook: str) -> None:
     times = take_turns({name: lambda _round, name=name: measured(name, *ways[name]) for name in ways}, ROUNDS)
     took = medians(times)
     cores = os.cpu_count() or 1
-    for name, text in (("alone_s", f"{playbook}, {len(COURSES)} courses one after another, median of {ROUNDS}"), ("together_s", "at once")):
+    print(f"{playbook}, {len(COURSES)} courses with a requirement more each, medians of {ROUNDS} rounds")
+    for name, text in (("alone_s", "one after another"), ("together_s", "at once")):
         row(text, f"{took[name]:.1f} s", f"{statistics.median(busy[name]) / took[name] / cores:.0%} of {cores} processors")
     row("at once, if no processor ever waited", f"{statistics.median(busy['together_s']) / cores:.1f} s")
     row(

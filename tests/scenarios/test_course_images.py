@@ -62,3 +62,12 @@ def test_find_says_where_a_logo_is_and_that_it_is_ours(platform: Platform):
     for cluster in CLUSTERS:
         assert f"OOB1 on {cluster}: golden-OOB1-" in done.stdout
     assert re.search(r"/static/logo/logo\.png  ours, sha256 [0-9a-f]{12}", done.stdout), done.stdout
+
+
+def test_a_requirement_more_does_not_send_tensorflow_again(platform: Platform):
+    with (platform.project / "dockerfiles" / "OOB4" / "requirements.course.txt").open("a") as requirements:
+        requirements.write("seaborn>=0.13,<0.14\n")
+    done = platform.run("ansible-playbook", "playbooks/build.yml", "-e", "course=OOB4")
+    assert done.returncode == 0, done.stdout[-3000:]
+    sent = re.search(r"OOB4 pushed .* in .* s, (\d+) MB sent, \d+ layers pushed", done.stdout)
+    assert sent and 0 < int(sent[1]) < 400, done.stdout[-3000:]
