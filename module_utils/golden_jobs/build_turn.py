@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .managed_files import write
-from .progress import seconds
+from .progress import Waiting
 
 _POLL_S = 0.1
-_SAY_EVERY_S = 10.0
 #: So long one waits for courses that would go before it and do not know yet whether they have to be built.
 _UNDECIDED_S = 15.0
 
@@ -31,18 +30,16 @@ def take(
 ) -> None:
     """Wait for a turn and begin it, after `wait_s` in any case. `holder`: the live run that has a lock; `run`: the one that has this lock."""
     at_once = at_once or max(2, os.cpu_count() or 1)
-    started = said = time.monotonic()
+    waiting = Waiting(say)
     write(_turn(lock), json.dumps({"run": run, "begun": None}), 0o644)
     while True:
-        waited_s = time.monotonic() - started
+        waited_s = waiting.waited_s
         with _looking(lock):
             before = _before(lock, holder, undecided=waited_s < _UNDECIDED_S)
             if len(before) < at_once or waited_s >= wait_s:
                 write(_turn(lock), json.dumps({"run": run, "begun": time.time()}), 0o644)
                 return
-        if said == started or time.monotonic() - said >= _SAY_EVERY_S:
-            say(f"waiting for its turn after {', '.join(before)} … {seconds(waited_s)}")
-            said = time.monotonic()
+        waiting.goes_on(f"waiting for its turn after {', '.join(before)}")
         time.sleep(_POLL_S)
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from .errors import GoldenJobsError
+from .progress import Waiting
 
 #: Every user of the machine can write there; the folder is empty after a boot.
 PATH = "/run/lock/golden-jobs-engine"
 _POLL_S = 0.2
-_SAY_EVERY_S = 10.0
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def building(path: str = PATH, say: Callable[[str], None] = lambda text: None) -
         yield
         return
     with lock:
-        _wait(lock.fileno(), fcntl.LOCK_SH, None, lambda waited_s: say(f"waiting {waited_s:.0f} s for the engine: it is being restarted"))
+        _wait(lock.fileno(), fcntl.LOCK_SH, None, say, "waiting for the engine, which is being restarted")
         yield
 
 
@@ -40,7 +40,7 @@ def alone(wait_s: float, path: str = PATH, say: Callable[[str], None] = lambda t
         yield
         return
     with lock:
-        if not _wait(lock.fileno(), fcntl.LOCK_EX, wait_s, lambda waited_s: say(f"waiting {waited_s:.0f} s for builds to end")):
+        if not _wait(lock.fileno(), fcntl.LOCK_EX, wait_s, say, "waiting for builds to end"):
             raise GoldenJobsError(
                 f"A build has been running here for {wait_s:g} s and more: nothing was touched; run this again when it has ended (lock {path})."
             )
@@ -59,19 +59,14 @@ def _opened(path: str) -> BinaryIO | None:
     return None
 
 
-def _wait(number: int, how: int, wait_s: float | None, say: Callable[[float], None]) -> bool:
-    started = time.monotonic()
-    said = started
+def _wait(number: int, how: int, wait_s: float | None, say: Callable[[str], None], what: str) -> bool:
+    waiting = Waiting(say)
     while True:
         try:
             fcntl.flock(number, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            now = time.monotonic()
-            if wait_s is not None and now - started >= wait_s:
-                return False
-            if now - said >= _SAY_EVERY_S or said == started:
-                say(now - started)
-                said = now
-            time.sleep(_POLL_S)
-        else:
             return True
+        except BlockingIOError:
+            if wait_s is not None and waiting.waited_s >= wait_s:
+                return False
+            waiting.goes_on(what)
+            time.sleep(_POLL_S)

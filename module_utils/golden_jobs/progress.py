@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 
@@ -42,6 +42,29 @@ class Progress:
         """Show one line where the operator asked for everything (`-v`)."""
         if self._verbosity:
             self.say(text)
+
+
+class Waiting:
+    """A wait for somebody else, begun now: it is said at once and then every `EVERY_S`."""
+
+    EVERY_S = 10.0
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._started = time.monotonic()
+        self._next_s = 0.0
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._started
+
+    def goes_on(self, text: str) -> None:
+        """Say what is waited for, with the time so far, if a line is due; to be called in each turn of the wait."""
+        waited_s = self.waited_s
+        if waited_s >= self._next_s:
+            self._say(f"{text} … {seconds(waited_s)}")
+            self._next_s = waited_s + self.EVERY_S
 
 
 def seconds(value: float) -> str:

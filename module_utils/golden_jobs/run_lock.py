@@ -20,7 +20,7 @@ from . import build_turn
 from .errors import GoldenJobsError
 from .managed_files import write
 from .process_identity import identity, is_alive
-from .progress import Progress, seconds
+from .progress import Progress, Waiting
 
 SPEC: dict[str, Any] = {
     "lock": {"type": "path"},
@@ -30,7 +30,6 @@ SPEC: dict[str, Any] = {
 }
 LEASE_S = 120.0
 _POLL_S = 0.5
-_SAY_EVERY_S = 10.0
 
 
 @contextlib.contextmanager
@@ -66,7 +65,7 @@ def _me(params: Mapping[str, Any]) -> dict[str, str]:
 
 def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: Progress) -> float:
     """Have the lock; when the run began to have it."""
-    started = said = time.monotonic()
+    waiting = Waiting(progress.say)
     while True:
         with _alone(path):
             other = _read(path)
@@ -75,15 +74,12 @@ def _acquire(path: str, me: dict[str, str], busy: int, wait_s: float, progress: 
                 mine = float(other["since"]) if other and other["run"] == me["run"] else time.time()
                 _write(path, me, mine)
                 return mine
-        now = time.monotonic()
         since = time.strftime("%H:%M", time.localtime(other["since"]))
-        if now - started >= wait_s:
+        if waiting.waited_s >= wait_s:
             raise GoldenJobsError(
                 f"{other['by']} has been working on this course on this build server since {since}: run this again when that has ended (lock {path})."
             )
-        if said == started or now - said >= _SAY_EVERY_S:
-            progress.say(f"waiting for the run of {other['by']} that began at {since} … {seconds(now - started)}")
-            said = now
+        waiting.goes_on(f"waiting for the run of {other['by']} that began at {since}")
         time.sleep(_POLL_S)
 
 

@@ -55,8 +55,9 @@ _OURS = str(PROJECT / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-from ansible.module_utils.golden_jobs import report, status_files, webhook
+from ansible.module_utils.golden_jobs import report, webhook
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
+from ansible.module_utils.golden_jobs.managed_files import write
 from ansible.module_utils.golden_jobs.plain import plain
 from ansible.module_utils.golden_jobs.this_run import operator
 
@@ -269,12 +270,11 @@ class CallbackModule(CallbackBase):
         self._record["seconds"] = round(now - self._record["began_s"], 2)
         text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            status_files.replace(self._path.with_name(self._path.name + ".json"), text, MODE)
+            write(f"{self._path}.json", text, MODE)
             if page:
-                status_files.replace(self._path.with_name(self._path.name + ".html"), report.html(self._record), MODE)
-        except OSError as error:
-            self._display.warning(f"The run's record {self._path} cannot be written: {error.strerror}.", formatted=True)
+                write(f"{self._path}.html", report.html(self._record), MODE)
+        except GoldenJobsError as error:
+            self._display.warning(f"The run's record: {error}", formatted=True)
         ended = time.time()
         self._write_after_s = ended + (ended - now) / WRITING_SHARE
 

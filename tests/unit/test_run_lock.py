@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import pytest
 from ansible.module_utils.golden_jobs import build_turn, engine_lock, run_lock
 from ansible.module_utils.golden_jobs.errors import GoldenJobsError
 from ansible.module_utils.golden_jobs.process_identity import identity
-from ansible.module_utils.golden_jobs.progress import Progress
+from ansible.module_utils.golden_jobs.progress import Progress, Waiting
 
 from tests.support import wait_for
 
@@ -241,6 +242,17 @@ def test_builds_share_the_engine_and_a_restart_waits_for_them(tmp_path: Path):
         engine_lock.alone(0.3, path, said.append),
     ):
         raise AssertionError("must not be reached")
-    assert said[0].startswith("waiting 0 s for builds to end")
+    assert said[0].startswith("waiting for builds to end … 0.0 s")
     with engine_lock.alone(0, path):
         pass
+
+
+def test_a_wait_is_said_at_once_and_then_from_time_to_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Waiting, "EVERY_S", 0.2)
+    said: list[tuple[float, str]] = []
+    waiting = Waiting(lambda text: said.append((time.monotonic(), text)))
+    waiting.goes_on("waiting for somebody")
+    assert [text for _when, text in said] == ["waiting for somebody … 0.0 s"]
+    while len(said) < 3:
+        waiting.goes_on("waiting for somebody")
+    assert all(later - earlier > 0.19 for (earlier, _), (later, _) in itertools.pairwise(said))
