@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import uuid
 from typing import Any
 
 from .errors import GoldenJobsError
@@ -60,16 +60,17 @@ def run(module: Any, progress: Progress) -> dict[str, Any]:
     return {"changed": bool(written or removed), "written": written, "removed": removed, "diff": diffs}
 
 
-def write(path: str, content: str, mode: int) -> None:
-    """Replace the file in one step; whoever reads it finds the old or the new one whole."""
+def write(path: str, content: str, mode: int, *, within_umask: bool = False) -> None:
+    """Replace the file in one step; whoever reads it finds the old or the new one whole. `within_umask`: without the bits that this process takes away."""
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=folder, prefix=".golden-jobs-")
+        temporary = os.path.join(folder, f".golden-jobs-{uuid.uuid4().hex}")
         try:
-            with os.fdopen(number, "w", encoding="utf-8") as handle:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
                 handle.write(content)
-                os.fchmod(handle.fileno(), mode)
+                if not within_umask:
+                    os.fchmod(handle.fileno(), mode)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -24,6 +24,6 @@ def run(args: dict[str, Any], _host: str, check: bool) -> dict[str, Any]:
     now_s = time.time()
     found = status_page.document(args["clusters"], args["titles"], args["by"] or operator(), now_s)
     if not check:
-        write(args["html"], status_page.html(found), 0o644)
-        write(args["json"], json.dumps(found, indent=1, ensure_ascii=False) + "\n", 0o644)
+        write(args["html"], status_page.html(found), 0o644, within_umask=True)
+        write(args["json"], json.dumps(found, indent=1, ensure_ascii=False) + "\n", 0o644, within_umask=True)
     return {"counts": found["counts"], "lines": status.table(found["rows"], now_s)}

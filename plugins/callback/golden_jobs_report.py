@@ -270,9 +270,9 @@ class CallbackModule(CallbackBase):
         self._record["seconds"] = round(now - self._record["began_s"], 2)
         text = json.dumps(self._record, indent=1, ensure_ascii=False, default=str) + "\n"
         try:
-            write(f"{self._path}.json", text, MODE)
+            write(f"{self._path}.json", text, MODE, within_umask=True)
             if page:
-                write(f"{self._path}.html", report.html(self._record), MODE)
+                write(f"{self._path}.html", report.html(self._record), MODE, within_umask=True)
         except GoldenJobsError as error:
             self._display.warning(f"The run's record: {error}", formatted=True)
         ended = time.time()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.golden_jobs.managed_files import write
 
 from tests.support import run_module
 
@@ -45,6 +48,16 @@ def test_a_file_that_was_changed_by_hand_is_put_right(tmp_path: Path):
     assert result["written"] == [str(tmp_path / "a")]
     assert result["diff"][0]["before"] == "by hand"
     assert ((tmp_path / "a").read_text(), (tmp_path / "a").stat().st_mode & 0o777) == ("1", 0o644)
+
+
+def test_a_file_has_the_mode_that_is_asked_for_or_less_where_the_users_umask_counts(tmp_path: Path):
+    before = os.umask(0o077)
+    try:
+        write(str(tmp_path / "lock"), "", 0o644)
+        write(str(tmp_path / "record"), "", 0o640, within_umask=True)
+    finally:
+        os.umask(before)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"lock": "0o644", "record": "0o600"}
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path):
